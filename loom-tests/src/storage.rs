@@ -1,0 +1,157 @@
+//! A ring in loom's cells.
+//!
+//! # Safety
+//! The plain half of each cell lies in loom's `UnsafeCell`, which reports any unordered access, so a breach of the
+//! ring's protocol is a failed model, not undefined behaviour.
+#![allow(unsafe_code)]
+
+use loom::{cell::UnsafeCell, sync::Arc};
+
+use crate::{
+    ring::{CELL_BYTES, Control, Cursor, Read, Write},
+    sync::{AtomicU64, Ordering},
+};
+
+/// Bytes of a ring in the models; half of what real rings have at least, so that laps are short.
+pub const CAPACITY_BYTES: usize = 128;
+
+/// A zeroed ring with its control words; clones share it.
+#[derive(Clone, Debug)]
+pub struct LoomRing {
+    shared: Arc<Shared>,
+}
+
+/// A reader's cursor word; clones share it.
+#[derive(Clone, Debug)]
+pub struct LoomCursor {
+    word: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cells: Vec<Cell>,
+    control: [AtomicU64; 5],
+}
+
+/// The first half is atomic, for it may be a commit word; the second is a detail or payload.
+#[derive(Debug)]
+struct Cell {
+    first: AtomicU64,
+    second: UnsafeCell<u64>,
+}
+
+// SAFETY: loom's cell checks that accesses from several threads are ordered.
+unsafe impl Sync for Cell {}
+
+impl LoomRing {
+    /// An empty ring of [`CAPACITY_BYTES`].
+    #[expect(clippy::new_without_default, reason = "only inside a loom model")]
+    pub fn new() -> Self {
+        let cells = (0..CAPACITY_BYTES / CELL_BYTES)
+            .map(|_| Cell {
+                first: AtomicU64::new(0),
+                second: UnsafeCell::new(0),
+            })
+            .collect();
+        Self {
+            shared: Arc::new(Shared {
+                cells,
+                control: std::array::from_fn(|_| AtomicU64::new(0)),
+            }),
+        }
+    }
+
+    fn cell(&self, offset: usize) -> &Cell {
+        assert!(offset.is_multiple_of(CELL_BYTES));
+        &self.shared.cells[offset / CELL_BYTES]
+    }
+}
+
+impl Read for LoomRing {
+    fn capacity(&self) -> usize {
+        CAPACITY_BYTES
+    }
+
+    fn commit_word(&self, offset: usize) -> &AtomicU64 {
+        &self.cell(offset).first
+    }
+
+    fn load_detail(&self, offset: usize) -> u64 {
+        self.cell(offset).load_second()
+    }
+
+    fn copy_out(&self, offset: usize, out: &mut [u8]) {
+        for (index, chunk) in out.chunks_mut(CELL_BYTES).enumerate() {
+            let cell = self.cell(offset + index * CELL_BYTES);
+            let (first, second) = chunk.split_at_mut(chunk.len().min(8));
+            let word = cell.first.load(Ordering::Relaxed).to_le_bytes();
+            first.copy_from_slice(&word[..first.len()]);
+            if !second.is_empty() {
+                let word = cell.load_second().to_le_bytes();
+                second.copy_from_slice(&word[..second.len()]);
+            }
+        }
+    }
+
+    fn control(&self, word: Control) -> &AtomicU64 {
+        &self.shared.control[match word {
+            Control::Closed => 0,
+            Control::Barrier => 1,
+            Control::Parked => 2,
+            Control::DroppedFull => 3,
+            Control::DroppedDeadline => 4,
+        }]
+    }
+}
+
+impl Write for LoomRing {
+    fn store_detail(&self, offset: usize, detail: u64) {
+        self.cell(offset).store_second(detail);
+    }
+
+    fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        for (index, chunk) in bytes.chunks(CELL_BYTES).enumerate() {
+            let cell = self.cell(offset + index * CELL_BYTES);
+            let (first, second) = chunk.split_at(chunk.len().min(8));
+            cell.first.store(word_from(first), Ordering::Relaxed);
+            if !second.is_empty() {
+                cell.store_second(word_from(second));
+            }
+        }
+    }
+}
+
+impl Cell {
+    fn load_second(&self) -> u64 {
+        // SAFETY: loom panics unless every store is ordered before this.
+        self.second.with(|word| unsafe { *word })
+    }
+
+    fn store_second(&self, value: u64) {
+        // SAFETY: loom panics unless every other access is ordered before or after this.
+        self.second.with_mut(|word| unsafe { *word = value });
+    }
+}
+
+impl LoomCursor {
+    /// A cursor at the ring's beginning.
+    #[expect(clippy::new_without_default, reason = "only inside a loom model")]
+    pub fn new() -> Self {
+        Self {
+            word: Arc::new(AtomicU64::new(0)),
+        }
+    }
+}
+
+impl Cursor for LoomCursor {
+    fn word(&self) -> &AtomicU64 {
+        &self.word
+    }
+}
+
+/// Up to 8 bytes as a little-endian word, zeros behind them.
+fn word_from(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}

@@ -1,0 +1,59 @@
+//! Every model holds.
+
+use ringmain_loom_tests::models::{batch, doorbell, gaps, room, store_buffer, stream};
+
+#[test]
+fn messages_arrive_in_order_and_whole_over_two_laps() {
+    stream::run();
+}
+
+#[test]
+fn a_batch_is_seen_whole_or_not_at_all() {
+    batch::run();
+}
+
+#[test]
+fn a_batch_behind_a_pad_is_seen_whole_or_not_at_all() {
+    batch::run_behind_pad();
+}
+
+#[test]
+fn losses_are_told_once_at_their_place() {
+    gaps::run_open();
+}
+
+#[test]
+fn losses_are_told_before_the_end_of_a_closed_lane() {
+    gaps::run_closed();
+}
+
+#[test]
+fn losses_are_told_when_the_producer_died() {
+    gaps::run_dead();
+}
+
+#[test]
+fn no_wake_of_a_reader_is_lost_or_repeated() {
+    doorbell::run();
+}
+
+#[test]
+fn no_wake_by_one_of_two_producers_is_lost() {
+    doorbell::run_two_wakers();
+}
+
+#[test]
+fn no_wake_of_a_producer_is_lost_or_repeated() {
+    room::run();
+}
+
+#[test]
+fn fences_forbid_that_both_sides_miss_the_other() {
+    store_buffer::run();
+}
+
+#[test]
+#[should_panic(expected = "both sides missed the other's store")]
+fn without_fences_both_sides_can_miss_the_other() {
+    store_buffer::run_without_fences();
+}

@@ -1,0 +1,88 @@
+//! Every site that a proof rests on matters: with the site weakened, the models named here fail.
+
+use std::process::{Command, Output};
+
+use ringmain_loom_tests::{
+    models::Model,
+    sync::{Site, WEAKEN},
+};
+
+/// The models that find a weakened site. Without a wildcard, so that a new site does not compile before it has a row.
+fn catchers(site: Site) -> &'static [&'static str] {
+    match site {
+        Site::RingCommit | Site::RingPoll => &["stream", "batch"],
+        Site::CursorStore | Site::CursorLoad => &["stream"],
+        Site::DropStore | Site::DropLoad => &["gaps_open", "gaps_dead"],
+        Site::CloseStore | Site::CloseLoad => &["gaps_closed"],
+        Site::ZeroNextHeader | Site::ZeroBeforeCommit => &["stream"],
+        Site::ReserveNextHeader => &["stream"],
+        Site::BatchFirstWordLast => &["batch", "batch_behind_pad"],
+        Site::GapLookAgain => &["gaps_open", "gaps_dead"],
+        Site::WakerFence | Site::SleeperFence => &["doorbell", "room", "doorbell_two_wakers"],
+        Site::SleeperLookAgain => &["doorbell", "room", "doorbell_two_wakers"],
+        Site::SleeperRetire => &["doorbell", "room"],
+        Site::WakerRemember => &["doorbell", "room"],
+        Site::WakerOnce => &["doorbell", "room"],
+    }
+}
+
+/// A process of its own, for the weakened site is read from the environment once.
+fn explore(model: &str, weakened: Option<Site>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringmain-loom-tests"));
+    child.arg(model).env_remove(WEAKEN);
+    if let Some(site) = weakened {
+        child.env(WEAKEN, format!("{site:?}"));
+    }
+    child.output().expect("the model's binary runs")
+}
+
+#[test]
+fn every_weakened_site_is_found_by_its_models() {
+    for site in Site::ALL {
+        assert!(!catchers(site).is_empty(), "{site:?} has no row");
+        for model in catchers(site) {
+            let output = explore(model, Some(site));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            // A panic, at times on top of one, so no certain exit status; but not for a name that the child lacks.
+            assert!(
+                !output.status.success()
+                    && errors.contains("panicked at")
+                    && !errors.contains("names no site"),
+                "{site:?} weakened survives {model}\n{errors}"
+            );
+            println!("{site:?}: {model}: {}", first_panic(&errors));
+        }
+    }
+}
+
+#[test]
+fn every_model_passes_in_a_child_that_weakens_nothing() {
+    for model in Model::ALL {
+        let output = explore(model.name, None);
+        assert!(output.status.success(), "{model:?}: {output:?}");
+    }
+}
+
+#[test]
+fn the_tables_are_complete() {
+    for (index, site) in Site::ALL.into_iter().enumerate() {
+        assert_eq!(site as usize, index, "Site::ALL is in order, without holes");
+    }
+    for model in Site::ALL.into_iter().flat_map(catchers) {
+        assert!(Model::named(model).is_some(), "no model is called {model}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_ringmain-loom-tests"))
+        .arg("no such model")
+        .output()
+        .expect("the model's binary runs");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// The message of the first panic in a child's standard error.
+fn first_panic(errors: &str) -> &str {
+    errors
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"))
+        .nth(1)
+        .unwrap_or("")
+}

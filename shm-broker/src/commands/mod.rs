@@ -1,0 +1,24 @@
+//! The commands, one file each.
+
+pub mod clients;
+pub mod demo;
+pub mod list;
+pub mod match_names;
+pub mod ping;
+pub mod publish;
+pub mod serve;
+pub mod subscribe;
+pub mod version;
+
+use ringmain::Client;
+
+use crate::cli::Common;
+use crate::ending::Failure;
+
+/// Joins the bus that the command line names.
+fn connect(common: &Common, role: &str) -> Result<Client, Failure> {
+    let client = Client::builder()
+        .name(&format!("shm-broker {role}"))
+        .connect_to(&common.bus()?)?;
+    Ok(client)
+}

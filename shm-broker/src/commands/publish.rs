@@ -1,0 +1,168 @@
+//! `pub`: publishes messages of plain bytes.
+
+use std::io::{self, BufRead};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use ringmain::message::Bytes;
+use ringmain::wire::PublisherInfo;
+use ringmain::{Client, ListTopics, Publisher, RequestError, Topic};
+
+use super::connect;
+use crate::cli::{self, Common};
+use crate::ending::{Ending, Failure, Outcome, say};
+
+/// Publishes messages of plain bytes. Without a value, each line of standard input is a message.
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// Where to; with wildcards to all whom some topic could reach.
+    #[arg(value_parser = cli::topic)]
+    topic: Topic,
+    /// The message.
+    value: Option<String>,
+    /// Waits until so many subscribers match.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    wait_for: u32,
+    /// The longest that --wait-for waits.
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
+    timeout: Option<Duration>,
+}
+
+/// What became of the messages.
+#[derive(Default)]
+struct Tally {
+    messages: u64,
+    unheard: u64,
+    dropped: u64,
+    route_unknown: u64,
+}
+
+impl Publish {
+    /// Runs the command.
+    pub fn run(self, common: &Common) -> Outcome {
+        let client = connect(common, "pub")?;
+        let longest = self.value.as_ref().map_or(MAX_LINE_BYTES, String::len);
+        let mut publisher = client
+            .publisher::<Bytes>(self.topic.as_str())
+            .max_message_bytes(longest.max(MIN_MESSAGE_BYTES))
+            .open()?;
+        self.wait_for_subscribers(&client)?;
+        let mut tally = Tally::default();
+        match &self.value {
+            Some(value) => tally.publish(&mut publisher, &self.topic, value.as_bytes())?,
+            None => self.publish_lines(&mut publisher, &mut tally)?,
+        }
+        self.report(&client, &tally);
+        Ok(match tally.dropped {
+            0 => Ending::Done,
+            _ => Ending::Gaps,
+        })
+    }
+
+    fn publish_lines(
+        &self,
+        publisher: &mut Publisher<Bytes>,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        let mut input = io::stdin().lock();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = input
+                .read_until(b'\n', &mut line)
+                .map_err(|error| Failure::text(format!("cannot read standard input: {error}")))?;
+            if read == 0 {
+                return Ok(());
+            }
+            let message = line.strip_suffix(b"\n").unwrap_or(&line);
+            if message.len() > MAX_LINE_BYTES {
+                return Err(Failure::input(format!(
+                    "line {} has {} bytes, a line can have {MAX_LINE_BYTES}: split it",
+                    tally.messages + 1,
+                    message.len()
+                )));
+            }
+            tally.publish(publisher, &self.topic, message)?;
+        }
+    }
+
+    /// The broker counts a lane once the publisher is told of it, and what is published after that goes there.
+    fn wait_for_subscribers(&self, client: &Client) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            let matching = own_info(client, &self.topic)?.map_or(0, |info| info.lanes);
+            if matching >= self.wait_for {
+                return Ok(());
+            }
+            if self.timeout.is_some_and(|limit| started.elapsed() >= limit) {
+                return Err(Failure::text(format!(
+                    "{matching} of {} subscribers to {} are there: start the others, or wait longer with --timeout",
+                    self.wait_for, self.topic
+                )));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn report(&self, client: &Client, tally: &Tally) {
+        if tally.unheard > 0 {
+            say(format_args!(
+                "nobody listens to {}: {} of {} messages went to nobody{}",
+                self.topic,
+                tally.unheard,
+                tally.messages,
+                self.mismatches(client)
+            ));
+        }
+        if tally.dropped > 0 {
+            say(format_args!(
+                "{} messages were dropped: a subscriber had no room",
+                tally.dropped
+            ));
+        }
+        if tally.route_unknown > 0 {
+            say(format_args!(
+                "the broker did not answer: subscribers that are new may have missed {} messages",
+                tally.route_unknown
+            ));
+        }
+    }
+
+    fn mismatches(&self, client: &Client) -> String {
+        match own_info(client, &self.topic) {
+            Ok(Some(info)) if info.type_mismatches > 0 => format!(
+                " ({} subscribers take another type than {})",
+                info.type_mismatches, info.message_type
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Tally {
+    fn publish(
+        &mut self,
+        publisher: &mut Publisher<Bytes>,
+        topic: &Topic,
+        message: &[u8],
+    ) -> Result<(), Failure> {
+        let delivery = publisher.publish(topic.as_str(), Bytes::new(message))?;
+        self.messages += 1;
+        self.unheard += u64::from(delivery.lanes + delivery.dropped == 0);
+        self.dropped += u64::from(delivery.dropped);
+        self.route_unknown += u64::from(delivery.route_unknown);
+        Ok(())
+    }
+}
+
+/// This client's only publisher, as the broker sees it.
+fn own_info(client: &Client, topic: &Topic) -> Result<Option<PublisherInfo>, RequestError> {
+    let listing = client.list(topic.as_str(), ListTopics::Declared)?;
+    let mut publishers = listing.publishers.into_iter();
+    Ok(publishers.find(|info| info.client == client.id()))
+}
+
+const MAX_LINE_BYTES: usize = 1 << 20;
+const MIN_MESSAGE_BYTES: usize = 1 << 16;
+const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -1,0 +1,77 @@
+//! Tables for people.
+
+use std::fmt;
+
+/// Rows of text below a heading; columns are as wide as they have to be.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    align: Align,
+}
+
+/// On which side of its column a cell stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Left.
+    Text,
+    /// Right.
+    Numbers,
+}
+
+impl Table {
+    /// A table without rows yet.
+    pub fn new(align: Align, heading: &[&str]) -> Self {
+        Self {
+            rows: vec![heading.iter().map(ToString::to_string).collect()],
+            align,
+        }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(move |row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for (index, row) in self.rows.iter().enumerate() {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| match self.align {
+                    Align::Text => format!("{cell:<width$}"),
+                    Align::Numbers => format!("{cell:>width$}"),
+                });
+            let line = cells.collect::<Vec<_>>().join("  ");
+            let end = if index + 1 < self.rows.len() {
+                "\n"
+            } else {
+                ""
+            };
+            write!(f, "{}{end}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(Align::Text, &["A", "LONG"]);
+        table.row(["wide".into(), "x".into()]);
+        assert_eq!(table.to_string(), "A     LONG\nwide  x");
+        let mut table = Table::new(Align::Numbers, &["A", "N"]);
+        table.row(["10".into(), "1".into()]);
+        assert_eq!(table.to_string(), " A  N\n10  1");
+    }
+}

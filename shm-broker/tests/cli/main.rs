@@ -1,0 +1,8 @@
+//! The tool as its users run it: the real binary, each test on a bus of its own.
+
+mod demo;
+mod harness;
+mod lists;
+mod messages;
+mod names;
+mod serve;

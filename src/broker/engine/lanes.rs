@@ -1,0 +1,246 @@
+//! How the two ends of a lane are brought together, how they part.
+
+use tracing::warn;
+
+use super::Engine;
+use super::event::{CloseReason, Outgoing, SessionId};
+use super::outbox::{News, Outbox};
+use super::registry::Handle;
+use super::routes::{Lane, Stage};
+use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToClient};
+
+/// Why a lane ends; whoever ends it needs not be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The publisher is gone.
+    Publisher,
+    /// The subscriber is gone.
+    Subscriber,
+    /// The subscriber has other patterns.
+    Unmatched,
+    /// One end does not take part; the reason says which.
+    Refused(LaneRefusal),
+}
+
+/// The end of a lane that a frame may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Publisher,
+    Subscriber,
+}
+
+impl Ending {
+    /// The end that ends it.
+    fn side(&self) -> Option<Side> {
+        match self {
+            Self::Publisher | Self::Refused(LaneRefusal::Ring(_) | LaneRefusal::Cursor(_)) => {
+                Some(Side::Publisher)
+            }
+            Self::Subscriber | Self::Refused(LaneRefusal::Subscriber(_)) => Some(Side::Subscriber),
+            Self::Unmatched => None,
+        }
+    }
+}
+
+impl Lane {
+    fn end(&self, side: Side) -> Handle {
+        match side {
+            Side::Publisher => self.publisher,
+            Side::Subscriber => self.subscriber,
+        }
+    }
+}
+
+impl<D: Clone> Engine<D> {
+    pub(super) fn offer_lane(
+        &mut self,
+        session: SessionId,
+        id: LaneId,
+        segment: SegmentSource,
+        descriptors: Vec<D>,
+    ) -> Result<(), CloseReason> {
+        self.check_name(&segment)?;
+        let Some(lane) = self.own_lane(session, id, Side::Publisher, Stage::Routed)? else {
+            return Ok(());
+        };
+        let Some(publisher) = self.registry.publisher(lane.publisher) else {
+            return Ok(());
+        };
+        let frame = ToClient::LaneOffered {
+            lane: id,
+            subscriber: lane.subscriber.id,
+            publisher_client: publisher.owner.client,
+            publisher_handle: lane.publisher.id,
+            publisher_name: publisher.owner.name.to_string(),
+            publisher: publisher.spec.clone(),
+            segment,
+        };
+        self.lanes.set_stage(id, Stage::Offered);
+        let outgoing = self.with_process(session, frame, descriptors);
+        let queue = |outbox: &mut Outbox<D>| outbox.lane_news(id, News::Offered, outgoing);
+        self.sessions
+            .post(lane.subscriber.session, &mut self.effects, queue);
+        Ok(())
+    }
+
+    pub(super) fn accept_lane(
+        &mut self,
+        session: SessionId,
+        id: LaneId,
+        segment: SegmentSource,
+        area: u32,
+        descriptors: Vec<D>,
+    ) -> Result<(), CloseReason> {
+        self.check_name(&segment)?;
+        let Some(lane) = self.own_lane(session, id, Side::Subscriber, Stage::Offered)? else {
+            return Ok(());
+        };
+        self.lanes.set_stage(id, Stage::Accepted);
+        let frame = ToClient::LaneAccepted {
+            lane: id,
+            segment,
+            area,
+        };
+        let outgoing = self.with_process(session, frame, descriptors);
+        let queue = |outbox: &mut Outbox<D>| outbox.lane_news(id, News::Accepted, outgoing);
+        self.sessions
+            .post(lane.publisher.session, &mut self.effects, queue);
+        Ok(())
+    }
+
+    pub(super) fn refuse_lane(
+        &mut self,
+        session: SessionId,
+        id: LaneId,
+        reason: LaneRefusal,
+    ) -> Result<(), CloseReason> {
+        let Some(&lane) = self.lanes.lane(id) else {
+            return Ok(());
+        };
+        let side = match reason {
+            LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) => Side::Publisher,
+            LaneRefusal::Subscriber(_) => Side::Subscriber,
+        };
+        if lane.end(side).session != session {
+            return Err(CloseReason::ForeignLane(id));
+        }
+        if side == Side::Subscriber && lane.stage == Stage::Routed {
+            return Err(CloseReason::LaneOrder(id));
+        }
+        let reason = shortened(reason);
+        warn!(lane = id, %reason, "a client does not take part in a lane");
+        self.end_lane(id, Ending::Refused(reason));
+        Ok(())
+    }
+
+    /// Ends a lane for both its clients, besides the one that ends it.
+    pub(super) fn end_lane(&mut self, id: LaneId, ending: Ending) {
+        let Some(lane) = self.lanes.remove(id) else {
+            return;
+        };
+        self.tell_publisher(id, lane, &ending);
+        self.tell_subscriber(id, lane, ending);
+    }
+
+    fn tell_publisher(&mut self, id: LaneId, lane: Lane, ending: &Ending) {
+        let Handle {
+            session,
+            id: publisher,
+        } = lane.publisher;
+        if ending.side() == Some(Side::Publisher) {
+            let forget = |outbox: &mut Outbox<D>| {
+                outbox.route_forgotten(publisher, id);
+                outbox.lane_forgotten(id, News::Accepted);
+            };
+            self.sessions.post(session, &mut self.effects, forget);
+        } else {
+            let remove = |outbox: &mut Outbox<D>| {
+                outbox.lane_forgotten(id, News::Accepted);
+                outbox.route_removed(publisher, id);
+            };
+            self.sessions.reroute(session, &mut self.effects, remove);
+        }
+    }
+
+    /// What is in the ring is still to be read: a queued offer stays in front of the news of the end, unless it is the
+    /// subscriber that does not want it any more. A ring that could not be made is news, too.
+    fn tell_subscriber(&mut self, id: LaneId, lane: Lane, ending: Ending) {
+        let unknown = lane.stage == Stage::Routed && !matches!(ending, Ending::Refused(_));
+        let Some(publisher) = self.registry.publisher(lane.publisher).filter(|_| !unknown) else {
+            return;
+        };
+        let publisher_name = publisher.owner.name.to_string();
+        let ended = |refusal| ToClient::LaneEnded {
+            lane: id,
+            subscriber: lane.subscriber.id,
+            publisher_name,
+            refusal,
+        };
+        let end = |outbox: &mut Outbox<D>| match ending {
+            Ending::Refused(LaneRefusal::Subscriber(_)) => {}
+            Ending::Subscriber => {
+                outbox.lane_forgotten(id, News::Offered);
+            }
+            Ending::Unmatched if outbox.lane_forgotten(id, News::Offered) => {}
+            Ending::Publisher | Ending::Unmatched => outbox.lane_ended(id, ended(None)),
+            Ending::Refused(reason) => outbox.lane_ended(id, ended(Some(reason))),
+        };
+        self.sessions
+            .post(lane.subscriber.session, &mut self.effects, end);
+    }
+
+    /// The lane, if `session` may send this frame about it; `None` if it has ended, which its client may not know yet.
+    fn own_lane(
+        &self,
+        session: SessionId,
+        id: LaneId,
+        side: Side,
+        stage: Stage,
+    ) -> Result<Option<Lane>, CloseReason> {
+        let Some(&lane) = self.lanes.lane(id) else {
+            return Ok(None);
+        };
+        if lane.end(side).session != session {
+            return Err(CloseReason::ForeignLane(id));
+        }
+        if lane.stage != stage {
+            return Err(CloseReason::LaneOrder(id));
+        }
+        Ok(Some(lane))
+    }
+
+    /// One end's half of a lane as the other end gets it: with the process that it comes from.
+    fn with_process(&self, from: SessionId, frame: ToClient, descriptors: Vec<D>) -> Outgoing<D> {
+        let process = self
+            .sessions
+            .session(from)
+            .map(|session| session.process.clone());
+        Outgoing {
+            frame,
+            descriptors: process.into_iter().chain(descriptors).collect(),
+        }
+    }
+
+    /// The names of segments travel on in frames that must stay small.
+    fn check_name(&self, segment: &SegmentSource) -> Result<(), CloseReason> {
+        match segment {
+            SegmentSource::Named(name) if name.len() > self.limits.name_bytes as usize => {
+                Err(CloseReason::SegmentName {
+                    len: name.len(),
+                    limit: self.limits.name_bytes,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The reason travels on in a frame that must stay small.
+fn shortened(mut reason: LaneRefusal) -> LaneRefusal {
+    let (LaneRefusal::Ring(text) | LaneRefusal::Subscriber(text) | LaneRefusal::Cursor(text)) =
+        &mut reason;
+    text.truncate(text.floor_char_boundary(REASON_BYTES));
+    reason
+}
+
+const REASON_BYTES: usize = 1024;

@@ -1,0 +1,295 @@
+//! Joining a bus.
+
+use std::fmt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::link::{self, Address, Link};
+use crate::message::Message;
+use crate::segment::fork::ProcessMark;
+use crate::segment::{Backend, SegmentOptions};
+use crate::topic::Pattern;
+use crate::wake::{Bell, KernelVersion, raise_descriptor_limit};
+use crate::wire::{ClientInfo, Limits, Listing, ToBroker, Versions};
+
+use super::control::Control;
+use super::error::{ConnectError, RequestError};
+use super::publisher::PublisherBuilder;
+use super::session::Reply;
+use super::shared::{Command, REPLY_PATIENCE, Shared, next_reply};
+use super::subscriber::{Receive, SubscriberBuilder};
+
+/// A process' connection to a bus.
+///
+/// Cheap to clone; the connection ends with the last clone, publisher and subscriber. It has one thread, which sleeps
+/// unless the broker or a peer has something to say. When the broker dies, publishers and subscribers that are open go
+/// on; opening new ones fails.
+///
+/// ```
+/// # #[cfg(feature = "broker")] {
+/// use ringmain::{Client, broker::Broker, message::Bytes};
+///
+/// let _broker = Broker::builder().listen("memory:doc-client".parse()?).start()?;
+/// let client = Client::connect("memory:doc-client")?;
+/// let mut subscriber = client.subscriber::<Bytes>("greeting/*").open()?;
+/// let mut publisher = client.publisher::<Bytes>("greeting/*").open()?;
+/// publisher.publish("greeting/world", Bytes::new(b"hello"))?;
+/// let sample = subscriber.recv()?;
+/// assert_eq!((sample.topic().as_str(), &*sample), ("greeting/world", &b"hello"[..]));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+/// Settles how a client joins; see [`Client::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a client exists once `connect` is called"]
+pub struct ClientBuilder {
+    name: Option<String>,
+    options: SegmentOptions,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Client {
+    /// Joins the bus at an address as `RINGMAIN_BUS` and `--bus` take it: a bus' name, `unix:PATH`, `memory:NAME`. Waits
+    /// for the broker, ten seconds at most.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(address: &str) -> Result<Self, ConnectError> {
+        Self::builder().connect(address)
+    }
+
+    /// Joins the bus that `RINGMAIN_BUS` names, `default` if it is not set.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_default() -> Result<Self, ConnectError> {
+        Self::builder().connect_to(&Address::from_env()?)
+    }
+
+    /// Settles more than the address.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A publisher of messages of type `T` to the topics that `topic` includes.
+    pub fn publisher<'a, T: Message + ?Sized>(&'a self, topic: &'a str) -> PublisherBuilder<'a, T> {
+        PublisherBuilder::new(self, topic)
+    }
+
+    /// A subscriber to messages of type `T` on the topics that match `pattern`.
+    pub fn subscriber<'a, T: Receive + ?Sized>(
+        &'a self,
+        pattern: &'a str,
+    ) -> SubscriberBuilder<'a, T> {
+        SubscriberBuilder::new(self, pattern)
+    }
+
+    /// Asks the broker whether it is there; gives the time that took.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn ping(&self) -> Result<Duration, RequestError> {
+        let started = Instant::now();
+        self.shared()
+            .request(|request| ToBroker::Ping { request })?;
+        Ok(started.elapsed())
+    }
+
+    /// The open publishers and subscribers that meet a pattern. With `Live`, each publisher is also asked which topics it
+    /// uses at the moment; one that does not answer within half a second has `None` there.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn list(&self, pattern: &str, topics: ListTopics) -> Result<Listing, RequestError> {
+        let pattern = Pattern::try_from(pattern)?.to_string();
+        let live = topics == ListTopics::Live;
+        let mut listing = Listing::default();
+        self.collect(
+            |request| ToBroker::List {
+                request,
+                pattern,
+                live,
+            },
+            |reply| {
+                if let Reply::Listed { part, .. } = reply {
+                    listing.publishers.extend(part.publishers);
+                    listing.subscribers.extend(part.subscribers);
+                }
+            },
+        )?;
+        Ok(listing)
+    }
+
+    /// The clients of the bus.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, RequestError> {
+        let mut clients = Vec::new();
+        self.collect(
+            |request| ToBroker::ListClients { request },
+            |reply| {
+                if let Reply::Clients { part, .. } = reply {
+                    clients.extend(part);
+                }
+            },
+        )?;
+        Ok(clients)
+    }
+
+    /// This client's number, unique within the broker's run.
+    pub fn id(&self) -> u64 {
+        self.shared().joined().client
+    }
+
+    /// The name that it gave itself.
+    pub fn name(&self) -> &str {
+        self.shared().name()
+    }
+
+    /// The run of the broker that it has joined: a random number.
+    pub fn incarnation(&self) -> u128 {
+        self.shared().joined().incarnation
+    }
+
+    /// What the broker allows.
+    pub fn limits(&self) -> &Limits {
+        &self.shared().joined().limits
+    }
+
+    /// Whether the link to the broker is open.
+    pub fn is_connected(&self) -> bool {
+        !self.shared().is_gone()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    fn collect(
+        &self,
+        frame: impl FnOnce(u64) -> ToBroker,
+        mut take: impl FnMut(Reply),
+    ) -> Result<(), RequestError> {
+        let (mut reply, replies): (Reply, Receiver<Reply>) = self.shared().request(frame)?;
+        loop {
+            let last = reply.is_last();
+            take(reply);
+            if last {
+                return Ok(());
+            }
+            reply = next_reply(&replies)?;
+        }
+    }
+}
+
+/// What [`Client::list`] tells about topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListTopics {
+    /// What publishers have declared.
+    Declared,
+    /// Also the topics that they use.
+    Live,
+}
+
+impl ClientBuilder {
+    /// A name for people, shown by `shm-broker clients`; the program's name unless set. At most 255 bytes.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Where the memory of this client's rings comes from.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.options.backend = backend;
+        self
+    }
+
+    /// Joins the bus at an address; see [`Client::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(self, address: &str) -> Result<Client, ConnectError> {
+        self.connect_to(&address.parse()?)
+    }
+
+    /// Joins the bus at an address; see [`Client::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_to(self, address: &Address) -> Result<Client, ConnectError> {
+        let system = |what| move |source| ConnectError::System { what, source };
+        KernelVersion::check()?;
+        // A sandbox may forbid it; then the error comes with the descriptor that is one too many.
+        let _ = raise_descriptor_limit();
+        let mark = ProcessMark::here().map_err(system("a page"))?;
+        let stream = link::connect(address)?;
+        stream.set_nonblocking(true).map_err(system("a socket"))?;
+        let bell = Bell::new().map_err(system("a bell"))?;
+        let name = self.name.unwrap_or_else(program_name);
+        let shared = Arc::new(Shared::new(name, mark, self.options, bell.sender));
+        let link = Link::new(stream, Versions::OURS, Limits::default().frame_bytes);
+        let (joining, joined) = sync_channel(1);
+        let control = Control::new(shared.clone(), link, bell.receiver, joining);
+        let thread = std::thread::Builder::new()
+            .name("ringmain".into())
+            .spawn(move || control.run())
+            .map_err(system("a thread"))?;
+        let inner = Inner {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        };
+        match joined.recv_timeout(REPLY_PATIENCE) {
+            Ok(result) => result.map(|()| Client {
+                inner: Arc::new(inner),
+            }),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Err(ConnectError::Silent(REPLY_PATIENCE))
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.shared.mark().is_forked() {
+            return;
+        }
+        self.shared.command(Command::Stop);
+        if let Some(thread) = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            // It has not panicked, or has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.shared().name())
+    }
+}
+
+fn program_name() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program
+        .as_ref()
+        .and_then(|path| path.file_name())
+        .map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "unknown".into())
+}

@@ -1,0 +1,156 @@
+//! Makes what this side gives to a lane, maps what the other side gives.
+//!
+//! Errors are texts: they travel to the peer as the reason why there is no lane.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::lane::{MAX_RING_BYTES, OwnRing, Peer, PeerCursor, PeerPage, PeerRing, Reader};
+use crate::link::Descriptor;
+use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
+use crate::topic::Pattern;
+use crate::wake::BellSender;
+use crate::wire::Route;
+
+use crate::client::inbound::{InLane, PublisherIdentity, SubscriberPort};
+use crate::client::session::{Offer, PeerSegment};
+use crate::client::shared::PublisherPort;
+
+pub(super) type NewWriter = (OwnRing, PeerSegment<Descriptor>, Descriptor, Vec<Pattern>);
+pub(super) type NewReader = (InLane, u32, PeerSegment<Descriptor>, Descriptor);
+
+/// Makes the ring of a publisher's new lane.
+pub(super) fn make_writer(
+    port: &PublisherPort,
+    route: &Route,
+    options: &SegmentOptions,
+) -> Result<NewWriter, String> {
+    let patterns = patterns(route)?;
+    let asked = usize::try_from(route.ring_bytes)
+        .ok()
+        .and_then(usize::checked_next_power_of_two);
+    let capacity = asked
+        .filter(|asked| *asked <= MAX_RING_BYTES)
+        .ok_or_else(|| {
+            format!(
+                "{} bytes were asked for, {MAX_RING_BYTES} are the most",
+                route.ring_bytes
+            )
+        })?
+        .max(port.ring_bytes);
+    let ring = OwnRing::create(capacity, options).map_err(|error| error.to_string())?;
+    let segment = lend(ring.handle()).map_err(|error| error.to_string())?;
+    let bell = port
+        .mailbox
+        .bell()
+        .try_clone()
+        .map_err(|error| error.to_string())?;
+    Ok((ring, segment, Arc::new(OwnedFd::from(bell)), patterns))
+}
+
+/// Maps the cursor page that a subscriber answers with; gives its bell twice, the first within the peer.
+pub(super) fn attach(
+    segment: PeerSegment<Descriptor>,
+    bell: Descriptor,
+    area: u32,
+) -> Result<(PeerCursor, Peer, BellSender), String> {
+    let page = open(segment)
+        .and_then(PeerPage::open)
+        .map_err(|error| error.to_string())?;
+    let cursor = Arc::new(page)
+        .cursor(area)
+        .ok_or_else(|| format!("it has no area {area}"))?;
+    let (bell, copy) = bells(bell)?;
+    let peer = Peer::new(bell, cursor.sleeper_pays());
+    Ok((cursor, peer, copy))
+}
+
+/// Maps the ring that a publisher offers, and takes an area for it.
+pub(super) fn make_reader(
+    port: &SubscriberPort,
+    offer: Offer<Descriptor>,
+) -> Result<NewReader, String> {
+    let Offer {
+        lane,
+        publisher_id: id,
+        publisher_name: name,
+        publisher,
+        half,
+        ..
+    } = offer;
+    let message_type = publisher.message_type;
+    message_type.validate().map_err(|error| error.to_string())?;
+    let ring = open(half.segment)
+        .and_then(PeerRing::open)
+        .map_err(|error| error.to_string())?;
+    let (bell, _) = bells(half.bell)?;
+    let (page, area) = port.area().map_err(|error| error.to_string())?;
+    let (index, segment) = (
+        area.index(),
+        lend(page.handle()).map_err(|error| error.to_string())?,
+    );
+    let own_bell = port
+        .mailbox
+        .bell()
+        .try_clone()
+        .map_err(|error| error.to_string())?;
+    let pays = Reader::sleeper_pays(&ring);
+    let reader = Reader::new(ring, area, Peer::new(bell, pays));
+    let lane = InLane::new(
+        lane,
+        reader,
+        PublisherIdentity {
+            id,
+            name,
+            message_type,
+        },
+        page,
+    );
+    Ok((lane, index, segment, Arc::new(own_bell.into())))
+}
+
+/// The patterns of a route.
+pub(super) fn patterns(route: &Route) -> Result<Vec<Pattern>, String> {
+    let patterns = route
+        .patterns
+        .iter()
+        .map(|pattern| Pattern::try_from(pattern.as_str()));
+    patterns
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
+}
+
+/// A segment of this process, to be sent.
+fn lend(
+    handle: Result<SegmentHandle, SegmentError>,
+) -> Result<PeerSegment<Descriptor>, SegmentError> {
+    Ok(match handle? {
+        SegmentHandle::Descriptor(descriptor) => PeerSegment::Descriptor(Arc::new(descriptor)),
+        SegmentHandle::Named(name) => PeerSegment::Named(name),
+    })
+}
+
+/// A segment of a peer, to be mapped.
+pub(super) fn open(segment: PeerSegment<Descriptor>) -> Result<SegmentHandle, SegmentError> {
+    Ok(match segment {
+        PeerSegment::Descriptor(descriptor) => SegmentHandle::Descriptor(owned(descriptor)?),
+        PeerSegment::Named(name) => SegmentHandle::Named(name),
+    })
+}
+
+fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
+    Arc::try_unwrap(descriptor)
+        .or_else(|shared| shared.try_clone())
+        .map_err(|source| SegmentError::System {
+            call: "dup",
+            source,
+        })
+}
+
+/// A peer's bell, twice.
+fn bells(descriptor: Descriptor) -> Result<(BellSender, BellSender), String> {
+    let descriptor = owned(descriptor).map_err(|error| error.to_string())?;
+    let bell = BellSender::from_peer(descriptor).map_err(|error| error.to_string())?;
+    let copy = bell.try_clone().map_err(|error| error.to_string())?;
+    Ok((bell, copy))
+}

@@ -1,0 +1,192 @@
+//! What the operations of a client's handles can fail with.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::lane::LaneError;
+use crate::link::{self, AddressError, LinkError};
+use crate::message::{EncodeError, LayoutError, ViewError};
+use crate::segment::SegmentError;
+use crate::topic::{Topic, TopicError};
+use crate::wake::KernelError;
+use crate::wire::{LaneRefusal, Refusal};
+
+use super::session::ProtocolError;
+use super::subscriber::Gap;
+
+/// Why a client could not join a bus.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address does not parse.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Nobody could be connected to.
+    #[error(transparent)]
+    Connect(#[from] link::ConnectError),
+    /// The link broke before the broker had welcomed the client.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The broker does not admit the client.
+    #[error("the broker refused: {0}")]
+    Refused(Refusal),
+    /// The broker did not answer in time; it may be stopped.
+    #[error("the broker did not answer within {0:?}: is its process stopped?")]
+    Silent(Duration),
+    /// The broker broke the protocol.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The broker's route epochs cannot be mapped.
+    #[error("the broker's epoch segment is unusable: {0}")]
+    Epochs(SegmentError),
+    /// The kernel is too old.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The system refused a thread, a socket or a descriptor.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a request to the broker failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The broker is gone. Publishers and subscribers that are open go on; new ones need a broker.
+    #[error("the broker is gone: open publishers and subscribers go on, new ones need a broker")]
+    BrokerGone,
+    /// The broker did not answer in time; it may be stopped.
+    #[error("the broker did not answer within {0:?}: is its process stopped?")]
+    Silent(Duration),
+    /// The broker refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A topic does not parse.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The type's layout is more than a bus carries.
+    #[error("the message type cannot be described: {0}")]
+    Layout(#[from] LayoutError),
+    /// A size is beyond what a ring can have.
+    #[error("{what} of {asked} bytes is out of range: {least} to {most} bytes are possible")]
+    Size {
+        /// Which size.
+        what: &'static str,
+        /// What was asked for, in bytes.
+        asked: u64,
+        /// The smallest that is possible, in bytes.
+        least: u64,
+        /// The largest that is possible, in bytes.
+        most: u64,
+    },
+    /// Memory for the handle could not be made.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The system refused a descriptor.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This process is a forked child of the one that joined the bus.
+    #[error("this handle belongs to the parent process: connect anew after fork")]
+    Forked,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The topic does not parse.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The topic is not one that the publisher has declared.
+    #[error(
+        "{topic} is not among the topics of this publisher, {declared}: open one that includes it"
+    )]
+    NotDeclared {
+        /// The topic.
+        topic: Topic,
+        /// What the publisher may publish to.
+        declared: Topic,
+    },
+    /// The topic was resolved by another publisher.
+    #[error("{topic} was resolved by another publisher: resolve it with this one")]
+    ForeignTopic {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Too many topics are in use at a time.
+    #[error("more than {limit} resolved topics are held: drop some")]
+    TooManyTopics {
+        /// How many can be held.
+        limit: u32,
+    },
+    /// The message is longer than the publisher has declared.
+    #[error("the message has {len} bytes, this publisher takes {limit}: raise `max_message_bytes`")]
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// What was declared, in bytes.
+        limit: usize,
+    },
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
+    #[error("a subscriber has no room")]
+    WouldBlock,
+    /// This process is a forked child of the one that opened the publisher.
+    #[error("this handle belongs to the parent process: connect anew after fork")]
+    Forked,
+}
+
+/// Why `recv` gives no message. Only `Gap` and `Lane` say something about one publisher; the next `recv` goes on behind.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Messages are missing here.
+    #[error("{0}")]
+    Gap(Gap),
+    /// A publisher of this subscriber broke the format, or its lane could not be set up. The lane has ended; what it
+    /// would have carried from here on is lost.
+    #[error("the lane from {publisher} has ended: {cause}")]
+    Lane {
+        /// Name of the publishing client.
+        publisher: String,
+        /// What went wrong.
+        cause: LaneFault,
+    },
+    /// No publisher is left and, as the broker is gone, none can come.
+    #[error("no publisher is left and the broker is gone: connect anew")]
+    BrokerGone,
+    /// The system refused to wait.
+    #[error("the system refused to wait: {0}")]
+    System(io::Error),
+    /// This process is a forked child of the one that opened the subscriber.
+    #[error("this handle belongs to the parent process: connect anew after fork")]
+    Forked,
+}
+
+/// What ended a lane before its publisher did.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LaneFault {
+    /// The publisher broke the format.
+    #[error(transparent)]
+    Broken(#[from] LaneError),
+    /// A payload is not a value of the type.
+    #[error(transparent)]
+    Payload(#[from] ViewError),
+    /// One of the sides could not take part.
+    #[error("{0}")]
+    Refused(LaneRefusal),
+}

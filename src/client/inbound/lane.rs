@@ -1,0 +1,84 @@
+//! One lane of a subscriber.
+
+use std::sync::Arc;
+
+use crate::lane::{CursorPage, Reader};
+use crate::message::MessageType;
+use crate::ring::Record;
+use crate::topic::Topic;
+use crate::wire::{HandleId, LaneId, LaneRefusal};
+
+/// What the control thread tells a subscriber.
+pub(in crate::client) enum ReaderCommand {
+    Add(Box<InLane>),
+    /// The publisher's process has exited: the lane is to be read to its end.
+    End {
+        lane: LaneId,
+    },
+    /// A lane that was to come does not.
+    Refused {
+        publisher: String,
+        refusal: LaneRefusal,
+    },
+}
+
+/// A lane of a subscriber.
+pub(in crate::client) struct InLane {
+    pub(super) lane: LaneId,
+    pub(super) reader: Reader,
+    publisher: Arc<PublisherIdentity>,
+    pub(super) page: Arc<CursorPage>,
+    /// Whether the publisher's process has exited.
+    pub(super) ended: bool,
+    /// An earlier lane of the same publisher that is not read to its end yet: this one comes after it, or the
+    /// publisher's messages would not arrive in order.
+    pub(super) behind: Option<LaneId>,
+}
+
+/// Who publishes on a lane.
+#[derive(Debug)]
+pub(in crate::client) struct PublisherIdentity {
+    /// Its client's number, its handle there.
+    pub(in crate::client) id: (u64, HandleId),
+    pub(in crate::client) name: String,
+    pub(in crate::client) message_type: MessageType,
+}
+
+impl InLane {
+    pub(in crate::client) fn new(
+        lane: LaneId,
+        reader: Reader,
+        publisher: PublisherIdentity,
+        page: Arc<CursorPage>,
+    ) -> Self {
+        Self {
+            lane,
+            reader,
+            publisher: Arc::new(publisher),
+            page,
+            ended: false,
+            behind: None,
+        }
+    }
+
+    pub(in crate::client) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    /// The topic of a message that the last poll gave.
+    #[inline]
+    pub(in crate::client) fn topic(&self, message: &Record) -> &Topic {
+        self.reader
+            .topic(message)
+            .expect("a message on an unknown topic is not given out")
+    }
+
+    #[inline]
+    pub(in crate::client) fn sequence(&self) -> u64 {
+        self.reader.sequence()
+    }
+
+    pub(in crate::client) fn publisher(&self) -> &Arc<PublisherIdentity> {
+        &self.publisher
+    }
+}

@@ -1,0 +1,381 @@
+//! The lanes of a subscriber: polling them fairly, sleeping when all are dry.
+
+mod lane;
+mod port;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::doorbell::Sleeper;
+use crate::lane::{CursorPage, LaneError, Next};
+use crate::ring::{DropCounts, Record};
+use crate::sync::spin_loop;
+use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
+
+use super::error::{LaneFault, RecvError};
+use super::shared::{Command, Shared};
+
+pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
+pub(super) use port::SubscriberPort;
+
+/// How a subscriber waits for messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Polls without end: the shortest latency, a whole core.
+    Spin,
+    /// Polls for about 50 microseconds, with room for others on its core, then sleeps.
+    #[default]
+    SpinThenPark,
+    /// Sleeps at once.
+    Park,
+}
+
+/// The lanes of a subscriber.
+pub(super) struct Inbound {
+    shared: Arc<Shared>,
+    port: Arc<SubscriberPort>,
+    bell: BellReceiver,
+    wait: Wait,
+    lanes: Vec<InLane>,
+    /// Index of the lane that is polled next.
+    turn: usize,
+    /// Messages that the lane at `turn` has given in a row.
+    run: u32,
+    /// Version of the mailbox that is carried out.
+    seen: u64,
+    sleepers: Vec<(Arc<CursorPage>, Sleeper)>,
+    /// Lanes that were to come and do not, to be told.
+    refused: VecDeque<RecvError>,
+    /// Lanes that are not read any more and whose publishers may not know it yet. Their areas must not go to others.
+    left: Vec<InLane>,
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// A message in this lane.
+    Message { lane: usize, record: Record },
+    /// Messages are missing in this lane.
+    Gap {
+        lane: usize,
+        counts: DropCounts,
+        first: u64,
+    },
+}
+
+impl Inbound {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        port: Arc<SubscriberPort>,
+        bell: BellReceiver,
+        wait: Wait,
+    ) -> Self {
+        Self {
+            shared,
+            port,
+            bell,
+            wait,
+            lanes: Vec::new(),
+            turn: 0,
+            run: 0,
+            seen: 0,
+            sleepers: Vec::new(),
+            refused: VecDeque::new(),
+            left: Vec::new(),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn bell(&self) -> &BellReceiver {
+        &self.bell
+    }
+
+    pub(super) fn lane(&mut self, index: usize) -> &mut InLane {
+        &mut self.lanes[index]
+    }
+
+    /// Looks once.
+    #[inline]
+    pub(super) fn poll(&mut self) -> Result<Option<Found>, RecvError> {
+        if self.shared.mark().is_forked() {
+            return Err(RecvError::Forked);
+        }
+        if self.port.mailbox.has_news(self.seen) {
+            self.take_commands();
+        }
+        if let Some(refused) = self.refused.pop_front() {
+            return Err(refused);
+        }
+        for _ in 0..self.lanes.len() {
+            let lane = &mut self.lanes[self.turn];
+            if lane.behind.is_some() {
+                self.next_turn();
+                continue;
+            }
+            let next = match lane.reader.next() {
+                Ok(Next::Empty) => self.look_dry(),
+                other => other,
+            };
+            match next {
+                Ok(Next::Empty) => {}
+                Ok(next) => return Ok(Some(self.found(next))),
+                Err(error) => return Err(self.fault(self.turn, error.into())),
+            }
+        }
+        if self.lanes.is_empty() {
+            self.check_hope()?;
+        }
+        Ok(None)
+    }
+
+    /// Waits, as long as `timeout`, until there is something.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Found>, RecvError> {
+        if let Some(found) = self.poll()? {
+            return Ok(Some(found));
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(found) = self.spin(deadline)? {
+                return Ok(Some(found));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            self.sleep(left)?;
+            if let Some(found) = self.poll()? {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    /// Ends the lane with an error.
+    pub(super) fn fault(&mut self, index: usize, cause: LaneFault) -> RecvError {
+        let mut lane = self.remove(index);
+        lane.reader.leave();
+        self.shared.command(Command::Leave(lane.lane));
+        let publisher = lane.publisher().name.clone();
+        self.left.push(lane);
+        RecvError::Lane { publisher, cause }
+    }
+
+    /// Tells all publishers that nothing is read any more.
+    pub(super) fn close(&mut self) {
+        self.port.close();
+        for lane in &mut self.lanes {
+            lane.reader.leave();
+        }
+    }
+
+    /// For a forked child: what is left here must not touch what its parent has.
+    pub(super) fn abandon(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.lanes));
+        std::mem::forget(std::mem::take(&mut self.left));
+        std::mem::forget(std::mem::take(&mut self.sleepers));
+        std::mem::forget(self.port.clone());
+    }
+
+    /// First half of a wait that somebody else does: says that this side is about to sleep on `bell`. Whether it may;
+    /// `retire` must follow in either case.
+    pub(super) fn announce(&mut self) -> bool {
+        if self.shared.mark().is_forked() {
+            return false;
+        }
+        for (page, sleeper) in &mut self.sleepers {
+            // One barrier, below, for all of them.
+            sleeper.announce(page.parked(), || (), || false);
+        }
+        // Without the barrier a wake can be lost, so there is no sleep then.
+        Asymmetry::of_process().heavy().is_ok() && !self.has_something()
+    }
+
+    /// Second half.
+    pub(super) fn retire(&mut self) {
+        // The counter and the token belong to the parent.
+        if self.shared.mark().is_forked() {
+            return;
+        }
+        for (page, sleeper) in &mut self.sleepers {
+            sleeper.retire(page.parked());
+        }
+        self.bell.drain();
+    }
+
+    fn spin(&mut self, deadline: Option<Instant>) -> Result<Option<Found>, RecvError> {
+        let patience = match self.wait {
+            Wait::Park => return Ok(None),
+            Wait::Spin => None,
+            Wait::SpinThenPark => Some(SPIN),
+        };
+        let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
+        let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
+            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
+            (patience, deadline) => patience.or(deadline),
+        };
+        loop {
+            for _ in 0..POLLS_PER_LOOK {
+                spin_loop();
+                if let Some(found) = self.poll()? {
+                    return Ok(Some(found));
+                }
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(None);
+            }
+            if yield_from.is_some_and(|from| Instant::now() >= from) {
+                // Whoever is to be waited for may need this core.
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), RecvError> {
+        let result = if self.announce() {
+            self.bell.wait(timeout)
+        } else {
+            Ok(Woken::Rung)
+        };
+        self.retire();
+        result.map(|_| ()).map_err(RecvError::System)
+    }
+
+    /// Whether the next poll may find something.
+    pub(super) fn has_something(&mut self) -> bool {
+        // A forked child has something to be told.
+        self.shared.mark().is_forked()
+            || self.port.mailbox.has_news(self.seen)
+            || !self.refused.is_empty()
+            || (self.lanes.is_empty() && self.shared.is_gone())
+            || self
+                .lanes
+                .iter_mut()
+                .any(|lane| lane.behind.is_none() && (lane.ended || lane.reader.has_something()))
+    }
+
+    /// The lane at `turn` is empty: tells the publisher so, looks for losses, parts from a publisher who is gone. If
+    /// there is nothing in spite of all, it is another lane's turn.
+    fn look_dry(&mut self) -> Result<Next, LaneError> {
+        let lane = &mut self.lanes[self.turn];
+        lane.reader.publish_cursor();
+        // Before the last look: what the publisher did before it closed is visible then.
+        let ended = lane.ended || lane.reader.is_closed();
+        if ended {
+            let last = lane.reader.next()?;
+            if last != Next::Empty {
+                return Ok(last);
+            }
+        }
+        let next = lane.reader.next_loss()?;
+        if next == Next::Empty {
+            if ended {
+                let lane = self.remove(self.turn);
+                self.shared.command(Command::Finished(lane.lane));
+            } else {
+                self.next_turn();
+            }
+        }
+        Ok(next)
+    }
+
+    /// Without a lane and without a broker there is nothing to wait for.
+    #[cold]
+    fn check_hope(&self) -> Result<(), RecvError> {
+        // In this order: what was posted before the end is in the mailbox by then.
+        if self.shared.is_gone() && !self.port.mailbox.has_news(self.seen) {
+            return Err(RecvError::BrokerGone);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn found(&mut self, next: Next) -> Found {
+        let lane = self.turn;
+        match next {
+            Next::Message(record) => {
+                self.run += 1;
+                if self.run >= MOST_IN_A_ROW {
+                    self.next_turn();
+                }
+                Found::Message { lane, record }
+            }
+            Next::Gap { counts, first } => Found::Gap {
+                lane,
+                counts,
+                first,
+            },
+            Next::Empty => unreachable!("the caller has seen that there is something"),
+        }
+    }
+
+    #[inline]
+    fn next_turn(&mut self) {
+        self.run = 0;
+        self.turn += 1;
+        if self.turn >= self.lanes.len() {
+            self.turn = 0;
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> InLane {
+        let removed = self.lanes.swap_remove(index);
+        for lane in &mut self.lanes {
+            if lane.behind == Some(removed.lane) {
+                lane.behind = None;
+            }
+        }
+        self.run = 0;
+        if self.turn >= self.lanes.len() {
+            self.turn = 0;
+        }
+        removed
+    }
+
+    #[cold]
+    fn take_commands(&mut self) {
+        for command in self.port.mailbox.take(&mut self.seen) {
+            match command {
+                ReaderCommand::Add(mut lane) => {
+                    self.left
+                        .retain(|left| !(left.ended || left.reader.is_closed()));
+                    let publisher = lane.publisher().id;
+                    let of_same = self
+                        .lanes
+                        .iter()
+                        .filter(|other| other.publisher().id == publisher);
+                    lane.behind = of_same.map(|other| other.lane).max();
+                    if !self
+                        .sleepers
+                        .iter()
+                        .any(|(page, _)| Arc::ptr_eq(page, &lane.page))
+                    {
+                        self.sleepers.push((lane.page.clone(), Sleeper::default()));
+                    }
+                    self.lanes.push(*lane);
+                }
+                ReaderCommand::End { lane } => {
+                    for other in self.lanes.iter_mut().chain(&mut self.left) {
+                        other.ended |= other.lane == lane;
+                    }
+                }
+                ReaderCommand::Refused { publisher, refusal } => {
+                    let cause = LaneFault::Refused(refusal);
+                    self.refused.push_back(RecvError::Lane { publisher, cause });
+                }
+            }
+        }
+    }
+}
+
+/// Longer than the barrier that a sleep costs (12 to 14 microseconds, measured), about as long as a wake takes.
+const SPIN: Duration = Duration::from_micros(50);
+/// From here on the core is offered to others between two looks: a message that comes at once costs no system call.
+const SPIN_ALONE: Duration = Duration::from_micros(15);
+/// Polls between two looks at the clock.
+const POLLS_PER_LOOK: u32 = 64;
+/// Messages that one lane may give before the others have their turn.
+const MOST_IN_A_ROW: u32 = 64;

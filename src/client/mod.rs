@@ -1,0 +1,31 @@
+//! What an application holds: a client, its publishers, its subscribers.
+//!
+//! A handle's thread works with its lanes alone (`outbound`, `inbound`); what the broker and the peers change arrives in
+//! its mailbox, posted by the control thread (`control`), which carries out what the session (`session`) decides.
+
+#[expect(clippy::module_inception, reason = "the type gives the file its name")]
+mod client;
+mod control;
+mod error;
+mod inbound;
+mod mailbox;
+mod outbound;
+mod peers;
+mod publisher;
+mod sample;
+pub(crate) mod session;
+mod shared;
+mod subscriber;
+mod topics;
+mod waiting;
+
+pub use client::{Client, ClientBuilder, ListTopics};
+pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
+pub use inbound::Wait;
+pub use outbound::Delivery;
+pub use publisher::{Publisher, PublisherBuilder};
+pub use sample::Sample;
+pub use session::ProtocolError;
+pub use subscriber::{AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder};
+pub use topics::ResolvedTopic;
+pub use waiting::{Timer, Waitable, wait_any};

@@ -1,0 +1,99 @@
+//! A message on its way into the lanes that have room for it.
+
+use slab::Slab;
+
+use crate::lane::{TopicRef, WriteError, Writer};
+use crate::message::{EncodeError, Message, Scratch};
+use crate::ring::NoRoom;
+
+use super::{OutLane, PublishError};
+
+/// A message on its way into the first lane that has room for it.
+pub(super) struct Encoded<'a, T: ?Sized> {
+    pub(super) message: &'a T,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) limit: usize,
+    /// Known once it did not fit what lies ahead.
+    pub(super) len: Option<usize>,
+}
+
+impl<T: Message + ?Sized> Encoded<'_, T> {
+    /// Whether the lane had room.
+    #[inline]
+    pub(super) fn write(
+        &mut self,
+        writer: &mut Writer,
+        topic: TopicRef<'_>,
+    ) -> Result<bool, PublishError> {
+        let (message, limit) = (self.message, self.limit);
+        let ahead = writer.write(topic, None, |room| {
+            let end = room.len().min(limit);
+            message.encode(&mut room[..end], self.scratch)
+        });
+        match ahead {
+            Ok(()) => Ok(true),
+            Err(
+                WriteError::Encode(EncodeError::NoRoom { .. }) | WriteError::Room(NoRoom::Full),
+            ) => self.write_exactly(writer, topic),
+            Err(WriteError::Encode(error)) => Err(error.into()),
+            Err(WriteError::Room(NoRoom::TooLarge(_))) => Ok(false),
+        }
+    }
+
+    #[cold]
+    fn write_exactly(
+        &mut self,
+        writer: &mut Writer,
+        topic: TopicRef<'_>,
+    ) -> Result<bool, PublishError> {
+        let len = match self.len {
+            Some(len) => len,
+            None => self.message.encoded_len(self.scratch)?,
+        };
+        if len > self.limit {
+            return Err(PublishError::TooLarge {
+                len,
+                limit: self.limit,
+            });
+        }
+        self.len = Some(len);
+        match writer.write(topic, self.len, |room| {
+            self.message.encode(room, self.scratch)
+        }) {
+            Ok(()) => Ok(true),
+            Err(WriteError::Room(_)) => Ok(false),
+            Err(WriteError::Encode(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes what one lane has to another; whether that had room.
+#[inline]
+pub(super) fn copy(
+    lanes: &mut Slab<OutLane>,
+    source: usize,
+    target: usize,
+    topic: TopicRef<'_>,
+) -> bool {
+    let Some((source, target)) = lanes.get2_mut(source, target) else {
+        return false;
+    };
+    let Some(bytes) = source.writer.last_written() else {
+        return false;
+    };
+    target.writer.write_copy(topic, bytes).is_ok()
+}
+
+pub(super) fn check_room(
+    lanes: &mut Slab<OutLane>,
+    keys: &[usize],
+    len: usize,
+) -> Result<(), PublishError> {
+    for &key in keys {
+        let lane = &mut lanes[key];
+        if !lane.writer.has_room(len) && lane.deadline().is_some() {
+            return Err(PublishError::WouldBlock);
+        }
+    }
+    Ok(())
+}

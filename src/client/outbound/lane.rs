@@ -1,0 +1,85 @@
+//! One lane of a publisher.
+
+use std::time::Duration;
+
+use crate::doorbell::Sleeper;
+use crate::lane::{Peer, PeerCursor, Writer};
+use crate::ring::{DropCause, Position};
+use crate::topic::{Pattern, Topic};
+use crate::wire::{LaneId, Overflow};
+
+/// What the control thread tells a publisher.
+pub(in crate::client) enum WriterCommand {
+    Add(Box<OutLane>),
+    Change {
+        lane: LaneId,
+        patterns: Vec<Pattern>,
+        overflow: Overflow,
+    },
+    Attach {
+        lane: LaneId,
+        cursor: PeerCursor,
+        peer: Peer,
+    },
+    End {
+        lane: LaneId,
+    },
+}
+
+/// A lane of a publisher.
+pub(in crate::client) struct OutLane {
+    pub(super) lane: LaneId,
+    pub(super) writer: Writer,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) overflow: Overflow,
+    pub(super) sleeper: Sleeper,
+    /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
+    pub(super) stalled_at: Option<Position>,
+}
+
+impl OutLane {
+    pub(in crate::client) fn new(
+        lane: LaneId,
+        writer: Writer,
+        patterns: Vec<Pattern>,
+        overflow: Overflow,
+    ) -> Self {
+        Self {
+            lane,
+            writer,
+            patterns,
+            overflow,
+            sleeper: Sleeper::default(),
+            stalled_at: None,
+        }
+    }
+
+    pub(super) fn takes(&self, topic: &Topic) -> bool {
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.intersects(topic))
+    }
+
+    /// How long this lane is waited for at most; `None`: not at all.
+    pub(super) fn deadline(&mut self) -> Option<Duration> {
+        let Overflow::Block { deadline } = self.overflow else {
+            return None;
+        };
+        if let Some(position) = self.stalled_at {
+            if self.writer.reader_position() == position {
+                return None;
+            }
+            self.stalled_at = None;
+        }
+        Some(deadline)
+    }
+
+    pub(super) fn drop_message(&mut self) {
+        self.writer.count_drop(match self.overflow {
+            Overflow::Block { .. } => DropCause::Deadline,
+            Overflow::DropNewest => DropCause::Full,
+        });
+        // A subscriber that ran dry and went to sleep in this moment looks at the counter again.
+        self.writer.wake();
+    }
+}

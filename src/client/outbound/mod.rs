@@ -1,0 +1,268 @@
+//! The lanes of a publisher: serving those with room, then waiting for the others.
+
+mod encoded;
+mod lane;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::message::{EncodedBytes, Message, Scratch};
+use crate::wake::BellReceiver;
+use crate::wire::LaneId;
+
+use super::error::PublishError;
+use super::mailbox::Mailbox;
+use super::shared::Shared;
+use super::topics::TopicTable;
+
+pub(super) use lane::{OutLane, WriterCommand};
+
+use encoded::{Encoded, check_room, copy};
+use waiting::Waiting;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Subscribers that it was written for.
+    pub lanes: u32,
+    /// Subscribers that it was dropped for, by their policy or after their deadline; each is told of it as a gap.
+    pub dropped: u32,
+    /// The broker has changed the routes and the change could not be learned within a second, or its link is closed:
+    /// a subscriber that is new since then may have missed the message.
+    pub route_unknown: bool,
+}
+
+/// Whether `publish` may wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As the subscriber's policy says.
+    Policy,
+    /// As the policy says, but no longer than this.
+    AtMost(Duration),
+    /// No: nothing is published if somebody would have to be waited for.
+    None,
+}
+
+/// The lanes of a publisher.
+pub(super) struct Outbound {
+    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox<WriterCommand>>,
+    bell: BellReceiver,
+    lanes: Slab<OutLane>,
+    pub(super) topics: TopicTable,
+    /// Counts the changes of `lanes`.
+    routes: u64,
+    /// Version of the mailbox that is carried out.
+    seen: u64,
+    /// The route epoch that is carried out.
+    epoch: u64,
+    /// The route epoch that could not be learned in time, not to be waited for again.
+    given_up: u64,
+    /// Whether `epoch` is behind the broker's.
+    behind: bool,
+    scratch: Scratch,
+    max_message_bytes: usize,
+    /// The message that somebody is waited for with.
+    kept: EncodedBytes,
+    /// Lanes without room, with their keys.
+    full: Vec<(usize, LaneId)>,
+    /// Of those, the ones that are waited for.
+    waiting: Vec<Waiting>,
+}
+
+impl Outbound {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mailbox: Arc<Mailbox<WriterCommand>>,
+        bell: BellReceiver,
+        topics: TopicTable,
+        max_message_bytes: usize,
+    ) -> Self {
+        Self {
+            shared,
+            mailbox,
+            bell,
+            lanes: Slab::new(),
+            topics,
+            routes: 1,
+            seen: 0,
+            epoch: 0,
+            given_up: 0,
+            behind: false,
+            scratch: Scratch::new(),
+            max_message_bytes,
+            kept: EncodedBytes::default(),
+            full: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Publishes to a topic of the table.
+    #[inline]
+    pub(super) fn publish<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Delivery, PublishError> {
+        if self.shared.mark().is_forked() {
+            return Err(PublishError::Forked);
+        }
+        self.sync();
+        let lanes = &self.lanes;
+        let slot = self.topics.slot(id, self.routes, |topic, keys| {
+            keys.extend(
+                lanes
+                    .iter()
+                    .filter(|(_, lane)| lane.takes(topic))
+                    .map(|(key, _)| key),
+            );
+        });
+        let topic = slot.reference(id);
+        if patience == Patience::None && !slot.lanes.is_empty() {
+            let (len, limit) = (
+                message.encoded_len(&mut self.scratch)?,
+                self.max_message_bytes,
+            );
+            if len > limit {
+                return Err(PublishError::TooLarge { len, limit });
+            }
+            check_room(&mut self.lanes, &slot.lanes, len)?;
+        }
+        self.full.clear();
+        let mut delivery = Delivery {
+            route_unknown: self.behind || self.shared.is_gone(),
+            ..Delivery::default()
+        };
+        let mut encoded = Encoded {
+            message,
+            scratch: &mut self.scratch,
+            limit: self.max_message_bytes,
+            len: None,
+        };
+        let mut source = None;
+        let mut unattached = false;
+        for &key in &slot.lanes {
+            let written = match source {
+                None => encoded.write(&mut self.lanes[key].writer, topic)?,
+                Some(source) => copy(&mut self.lanes, source, key, topic),
+            };
+            let lane = &mut self.lanes[key];
+            unattached |= !lane.writer.is_attached();
+            if written {
+                lane.writer.wake();
+                source.get_or_insert(key);
+                delivery.lanes += 1;
+            } else {
+                self.full.push((key, lane.lane));
+            }
+        }
+        if !self.full.is_empty() && self.triage(unattached, patience, &mut delivery) {
+            self.keep(source, message)?;
+            self.serve_waiting(id, &mut delivery);
+        }
+        if unattached && self.mailbox.has_news_after_commit(self.seen) {
+            self.take_commands();
+        }
+        Ok(delivery)
+    }
+
+    /// Learns what the broker and the peers have changed.
+    #[inline]
+    pub(super) fn sync(&mut self) {
+        if self.shared.epoch() != self.epoch {
+            self.learn_routes();
+        }
+        if self.mailbox.has_news(self.seen) {
+            self.take_commands();
+        }
+    }
+
+    /// Says to all subscribers that nothing more will come.
+    pub(super) fn close(&mut self) {
+        // With the bells of those who have answered since.
+        self.take_commands();
+        self.lanes.clear();
+    }
+
+    /// For a forked child: what is left here must not touch what its parent has.
+    pub(super) fn abandon(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.lanes));
+        std::mem::forget(self.mailbox.clone());
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    #[cold]
+    fn learn_routes(&mut self) {
+        let epoch = self.shared.epoch();
+        if epoch != self.given_up && !self.shared.wait_applied(epoch, ROUTE_PATIENCE) {
+            self.given_up = epoch;
+        }
+        // The commands that belong to an epoch are posted before it counts as applied; `sync` takes them next.
+        self.epoch = self.shared.applied().min(epoch);
+        self.behind = self.epoch != epoch;
+    }
+
+    #[cold]
+    fn take_commands(&mut self) {
+        for command in self.mailbox.take(&mut self.seen) {
+            match command {
+                WriterCommand::Add(lane) => {
+                    self.lanes.insert(*lane);
+                    self.routes += 1;
+                }
+                WriterCommand::Change {
+                    lane,
+                    patterns,
+                    overflow,
+                } => {
+                    if let Some(lane) = self.lane_mut(lane) {
+                        lane.patterns = patterns;
+                        lane.overflow = overflow;
+                        self.routes += 1;
+                    }
+                }
+                WriterCommand::Attach { lane, cursor, peer } => {
+                    if let Some(lane) = self.lane_mut(lane) {
+                        lane.writer.attach(cursor, peer);
+                    }
+                }
+                WriterCommand::End { lane } => {
+                    self.lanes.retain(|_, other| other.lane != lane);
+                    self.routes += 1;
+                }
+            }
+        }
+    }
+
+    fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {
+        self.lanes
+            .iter_mut()
+            .map(|(_, other)| other)
+            .find(|other| other.lane == lane)
+    }
+
+    /// Copies the message to where no lane's end can take it away.
+    #[cold]
+    fn keep<T: Message + ?Sized>(
+        &mut self,
+        source: Option<usize>,
+        message: &T,
+    ) -> Result<(), PublishError> {
+        if let Some(bytes) = source.and_then(|source| self.lanes[source].writer.last_written()) {
+            self.kept.copy_from(bytes);
+            return Ok(());
+        }
+        self.kept.encode(message, &mut self.scratch)?;
+        Ok(())
+    }
+}
+
+/// How long a publish waits for a route that the broker has announced.
+const ROUTE_PATIENCE: Duration = Duration::from_secs(1);

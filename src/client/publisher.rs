@@ -1,0 +1,324 @@
+//! Publishing messages of one type.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lane::{
+    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, PRELUDE_BYTES,
+};
+use crate::message::Message;
+use crate::ring::{capacity_for, max_payload_bytes};
+use crate::topic::Topic;
+use crate::wake::Bell;
+use crate::wire::{HandleId, PublisherSpec, ToBroker};
+
+use super::client::Client;
+use super::error::{PublishError, RequestError};
+use super::mailbox::Mailbox;
+use super::outbound::{Delivery, Outbound, Patience};
+use super::shared::{Command, PublisherPort, Shared};
+use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
+
+/// Publishes messages of type `T` to the topics that it has declared.
+///
+/// Used by one thread at a time (`Send`, not shared). A publish takes no lock, allocates nothing and makes no system call,
+/// unless a subscriber sleeps, has no room, or the routes have changed.
+///
+/// Dropping it ends its lanes; its subscribers still read what lies in them, also when the process exits right after.
+///
+/// ```no_run
+/// use ringmain::{Client, message::Bytes};
+///
+/// let client = Client::connect("demo")?;
+/// let mut publisher = client.publisher::<Bytes>("log/*").open()?;
+/// let delivery = publisher.publish("log/boot", Bytes::new(b"up"))?;
+/// println!("{} subscribers", delivery.lanes);
+///
+/// let hot = publisher.resolve("log/hot")?;
+/// publisher.publish_to(&hot, Bytes::new(b"quick"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Publisher<T: ?Sized> {
+    outbound: Outbound,
+    id: HandleId,
+    declared: Topic,
+    /// Keeps the control thread; after `outbound`, which it serves.
+    _client: Client,
+    message: PhantomData<fn(&T)>,
+}
+
+/// Settles how a publisher is opened; see [`Client::publisher`].
+#[must_use = "a publisher exists once `open` is called"]
+pub struct PublisherBuilder<'a, T: ?Sized> {
+    client: &'a Client,
+    topic: &'a str,
+    max_message_bytes: usize,
+    ring_bytes: usize,
+    block_cap: Option<Duration>,
+    message: PhantomData<fn(&T)>,
+}
+
+impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
+    pub(super) fn new(client: &'a Client, topic: &'a str) -> Self {
+        Self {
+            client,
+            topic,
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+            ring_bytes: DEFAULT_RING_BYTES,
+            block_cap: None,
+            message: PhantomData,
+        }
+    }
+
+    /// The largest encoded message, in bytes; 64 KiB unless set. Every ring of the publisher holds at least two of those.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// The ring that each subscriber gets, in bytes, rounded up to a power of two; 512 KiB unless set, which is
+    /// what fits the second-level cache of current processors. A subscriber may ask for more.
+    pub fn ring_bytes(mut self, bytes: usize) -> Self {
+        self.ring_bytes = bytes;
+        self
+    }
+
+    /// The longest that `publish` waits for a subscriber with the policy `Block`. A subscriber that asks for more is
+    /// refused; one that is open already is waited for no longer than this.
+    pub fn block_cap(mut self, cap: Duration) -> Self {
+        self.block_cap = Some(cap);
+        self
+    }
+
+    /// Opens the publisher. When this returns, the lanes to all present subscribers exist. Waits for the broker, ten
+    /// seconds at most, for no subscriber.
+    ///
+    /// # Errors
+    /// [`RequestError`]: the topic or a size is not possible, the broker refuses or is gone.
+    pub fn open(self) -> Result<Publisher<T>, RequestError> {
+        let declared = Topic::try_from(self.topic)?;
+        let ring_bytes = self.checked_ring_bytes()?;
+        let message_type = T::message_type();
+        message_type.validate()?;
+        let shared = self.client.shared();
+        shared.check_process()?;
+        let bell = Bell::new().map_err(|source| RequestError::System {
+            what: "a bell",
+            source,
+        })?;
+        let id = shared.next_handle();
+        let topics = TopicTable::new();
+        let mailbox = Arc::new(Mailbox::new(bell.sender));
+        let port = PublisherPort {
+            mailbox: mailbox.clone(),
+            live: topics.live().clone(),
+            ring_bytes,
+        };
+        let spec = PublisherSpec {
+            topic: declared.to_string(),
+            message_type: message_type.clone(),
+            max_message_bytes: self.max_message_bytes as u64,
+            block_cap: self.block_cap,
+        };
+        let guard = OpenPublisher { shared, id };
+        shared.command(Command::AddPublisher(id, Arc::new(port)));
+        shared.request(|request| ToBroker::OpenPublisher {
+            request,
+            publisher: id,
+            spec,
+        })?;
+        std::mem::forget(guard);
+        let mut outbound = Outbound::new(
+            shared.clone(),
+            mailbox,
+            bell.receiver,
+            topics,
+            self.max_message_bytes,
+        );
+        outbound.sync();
+        Ok(Publisher {
+            outbound,
+            id,
+            declared,
+            _client: self.client.clone(),
+            message: PhantomData,
+        })
+    }
+
+    fn checked_ring_bytes(&self) -> Result<usize, RequestError> {
+        let size = |what, asked: usize, most: usize, least: usize| RequestError::Size {
+            what,
+            asked: asked as u64,
+            least: least as u64,
+            most: most as u64,
+        };
+        let most = max_payload_bytes(MAX_RING_BYTES) - PRELUDE_BYTES;
+        let needed = capacity_for(self.max_message_bytes.saturating_add(PRELUDE_BYTES))
+            .filter(|needed| *needed <= MAX_RING_BYTES)
+            .ok_or_else(|| size("max_message_bytes", self.max_message_bytes, most, 0))?;
+        if !(MIN_RING_BYTES..=MAX_RING_BYTES).contains(&self.ring_bytes) {
+            return Err(size(
+                "ring_bytes",
+                self.ring_bytes,
+                MAX_RING_BYTES,
+                MIN_RING_BYTES,
+            ));
+        }
+        Ok(self.ring_bytes.next_power_of_two().max(needed))
+    }
+}
+
+impl<T: Message + ?Sized> Publisher<T> {
+    /// Publishes a message to a topic, which may have wildcards: then it reaches every subscriber that some topic could
+    /// reach that fits it.
+    ///
+    /// Serves the subscribers with room, then waits for those without as their policies say: a `Block` subscriber up to
+    /// its deadline. What is dropped is counted before this returns, and told to the subscriber in its place. The
+    /// topics of the last 1,024 names are remembered; [`Publisher::publish_to`] spares the look-up.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then. A message without subscribers is not encoded, so its size
+    /// is not checked.
+    #[inline]
+    pub fn publish(&mut self, topic: &str, message: &T) -> Result<Delivery, PublishError> {
+        let id = match self.outbound.topics.recent(topic) {
+            Some(id) => id,
+            None => self.remember(topic)?,
+        };
+        self.outbound.publish(id, message, Patience::Policy)
+    }
+
+    /// Matches a topic with the subscribers, to publish to it many times.
+    ///
+    /// # Errors
+    /// The topic does not parse, is not among those declared, or too many are held.
+    pub fn resolve(&mut self, topic: &str) -> Result<ResolvedTopic, PublishError> {
+        let topic = self.declared(topic)?;
+        self.outbound.topics.resolve(topic).map_err(too_many)
+    }
+
+    /// Publishes a message to a resolved topic: the fast way. Otherwise as [`Publisher::publish`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then.
+    #[inline]
+    pub fn publish_to(
+        &mut self,
+        topic: &ResolvedTopic,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        self.outbound.publish(id, message, Patience::Policy)
+    }
+
+    /// Publishes a message if no subscriber has to be waited for.
+    ///
+    /// # Errors
+    /// [`PublishError::WouldBlock`]: a `Block` subscriber has no room; the message went to nobody.
+    pub fn try_publish_to(
+        &mut self,
+        topic: &ResolvedTopic,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        self.outbound.publish(id, message, Patience::None)
+    }
+
+    /// Publishes a message, waiting no longer than `timeout` even where policies allow more. Whoever has no room by then
+    /// loses it, counted and told.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then.
+    pub fn publish_to_timeout(
+        &mut self,
+        topic: &ResolvedTopic,
+        message: &T,
+        timeout: Duration,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        self.outbound
+            .publish(id, message, Patience::AtMost(timeout))
+    }
+
+    /// What was declared: topics that this one includes can be published to.
+    pub fn topic(&self) -> &Topic {
+        &self.declared
+    }
+
+    /// How often a topic was matched with the subscribers' patterns: once for each topic and change of the routes, however
+    /// many messages are published.
+    pub fn matches(&self) -> u64 {
+        self.outbound.topics.matches()
+    }
+
+    #[inline]
+    fn id_of(&self, topic: &ResolvedTopic) -> Result<u32, PublishError> {
+        let foreign = || PublishError::ForeignTopic {
+            topic: topic.topic().clone(),
+        };
+        self.outbound.topics.id(topic).ok_or_else(foreign)
+    }
+
+    #[cold]
+    fn remember(&mut self, name: &str) -> Result<u32, PublishError> {
+        let topic = self.declared(name)?;
+        self.outbound.topics.remember(name, topic).map_err(too_many)
+    }
+
+    fn declared(&self, name: &str) -> Result<Topic, PublishError> {
+        // Before the table of live topics is locked: the parent's other thread may have held it at the fork.
+        if self.outbound.shared().mark().is_forked() {
+            return Err(PublishError::Forked);
+        }
+        let topic = Topic::try_from(name)?;
+        if !self.declared.includes(&topic) {
+            return Err(PublishError::NotDeclared {
+                topic,
+                declared: self.declared.clone(),
+            });
+        }
+        Ok(topic)
+    }
+}
+
+impl<T: ?Sized> Drop for Publisher<T> {
+    fn drop(&mut self) {
+        if self.outbound.shared().mark().is_forked() {
+            self.outbound.abandon();
+            return;
+        }
+        self.outbound.close();
+        self.outbound
+            .shared()
+            .command(Command::ClosePublisher(self.id));
+    }
+}
+
+impl<T: Message + ?Sized> fmt::Debug for Publisher<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Publisher<{}>({})", T::message_type(), self.declared)
+    }
+}
+
+/// Takes an open that has failed back.
+struct OpenPublisher<'a> {
+    shared: &'a Shared,
+    id: HandleId,
+}
+
+impl Drop for OpenPublisher<'_> {
+    fn drop(&mut self) {
+        self.shared.command(Command::ClosePublisher(self.id));
+    }
+}
+
+fn too_many(_: TooManyTopics) -> PublishError {
+    PublishError::TooManyTopics {
+        limit: MAX_TOPIC_IDS,
+    }
+}
+
+/// A quarter of what the default ring could take.
+const DEFAULT_MAX_MESSAGE_BYTES: usize = 64 * 1024;

@@ -1,0 +1,227 @@
+//! What the handles of a client share with its control thread.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use event_listener::{Event, Listener};
+
+use crate::segment::fork::ProcessMark;
+use crate::segment::{ForeignSegment, SegmentOptions};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, load_acquire};
+use crate::wake::BellSender;
+use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
+
+use super::error::RequestError;
+use super::inbound::SubscriberPort;
+use super::mailbox::Mailbox;
+use super::outbound::WriterCommand;
+use super::session::Reply;
+use super::topics::LiveTopics;
+
+/// What the handles of a client share with its control thread.
+pub(super) struct Shared {
+    name: String,
+    mark: ProcessMark,
+    options: SegmentOptions,
+    joined: OnceLock<Joined>,
+    commands: Mutex<VecDeque<Command>>,
+    /// Wakes the control thread.
+    control: BellSender,
+    /// The route epoch up to which everything is posted to the publishers.
+    applied: AtomicU64,
+    /// Tells of a change of `applied` or `gone`.
+    changed: Event,
+    /// Whether the link is closed.
+    gone: AtomicBool,
+    last_request: AtomicU64,
+    last_handle: AtomicU64,
+}
+
+/// What the broker has told in its welcome.
+pub(super) struct Joined {
+    pub(super) client: u64,
+    pub(super) incarnation: u128,
+    pub(super) limits: Limits,
+    pub(super) epochs: ForeignSegment,
+    /// Of the client's word, in bytes.
+    pub(super) epoch_offset: usize,
+}
+
+/// What the control thread is asked for.
+pub(super) enum Command {
+    /// Sends a request; the replies go to the sender.
+    Request {
+        frame: ToBroker,
+        replies: Sender<Reply>,
+    },
+    /// From now on the publisher's lanes are posted to it.
+    AddPublisher(HandleId, Arc<PublisherPort>),
+    /// From now on the subscriber's lanes are posted to it.
+    AddSubscriber(HandleId, Arc<SubscriberPort>),
+    ClosePublisher(HandleId),
+    CloseSubscriber(HandleId),
+    /// A subscriber cannot read the lane any more.
+    Leave(LaneId),
+    /// A subscriber has read the lane to its end.
+    Finished(LaneId),
+    /// The last handle is gone.
+    Stop,
+}
+
+/// What the control thread needs of a publisher.
+pub(super) struct PublisherPort {
+    pub(super) mailbox: Arc<Mailbox<WriterCommand>>,
+    pub(super) live: Arc<LiveTopics>,
+    /// Smallest ring that its messages need, in bytes; a power of two.
+    pub(super) ring_bytes: usize,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: String,
+        mark: ProcessMark,
+        options: SegmentOptions,
+        control: BellSender,
+    ) -> Self {
+        Self {
+            name,
+            mark,
+            options,
+            joined: OnceLock::new(),
+            commands: Mutex::default(),
+            control,
+            applied: AtomicU64::new(0),
+            changed: Event::new(),
+            gone: AtomicBool::new(false),
+            last_request: AtomicU64::new(0),
+            last_handle: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn options(&self) -> &SegmentOptions {
+        &self.options
+    }
+
+    #[inline]
+    pub(super) fn mark(&self) -> ProcessMark {
+        self.mark
+    }
+
+    /// What the broker has told; handles exist only after that.
+    #[inline]
+    pub(super) fn joined(&self) -> &Joined {
+        self.joined
+            .get()
+            .expect("a client is given out when its broker has welcomed it")
+    }
+
+    pub(super) fn set_joined(&self, joined: Joined) -> bool {
+        self.joined.set(joined).is_ok()
+    }
+
+    /// The route epoch as the broker has it.
+    #[inline]
+    pub(super) fn epoch(&self) -> u64 {
+        let joined = self.joined();
+        // Acquire: partner of the broker's release. Nothing but the word itself is read through it, the rest comes by
+        // the link; acquire keeps later loads, of the lanes, behind it.
+        load_acquire(joined.epochs.word(joined.epoch_offset))
+    }
+
+    pub(super) fn applied(&self) -> u64 {
+        // Partner: the release in `set_applied`; what was posted before is visible.
+        self.applied.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_applied(&self, epoch: u64) {
+        self.applied.store(epoch, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits until `epoch` is applied; false if the link closes or the time is over before.
+    pub(super) fn wait_applied(&self, epoch: u64, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let listener = self.changed.listen();
+            if self.applied() >= epoch {
+                return true;
+            }
+            if self.is_gone() || listener.wait_deadline(deadline).is_none() {
+                return self.applied() >= epoch;
+            }
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn next_handle(&self) -> HandleId {
+        // Relaxed: a number that nobody else has, no more.
+        (self.last_handle.fetch_add(1, Ordering::Relaxed) + 1) as HandleId
+    }
+
+    /// Refuses a forked child, which must not even hand a command to the thread that it does not have.
+    pub(super) fn check_process(&self) -> Result<(), RequestError> {
+        if self.mark.is_forked() {
+            return Err(RequestError::Forked);
+        }
+        Ok(())
+    }
+
+    /// Hands something to the control thread.
+    pub(super) fn command(&self, command: Command) {
+        self.commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(command);
+        self.control.ring();
+    }
+
+    pub(super) fn take_commands(&self) -> VecDeque<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends a request and gives its first reply, with the receiver of the others.
+    pub(super) fn request(
+        &self,
+        frame: impl FnOnce(RequestId) -> ToBroker,
+    ) -> Result<(Reply, Receiver<Reply>), RequestError> {
+        self.check_process()?;
+        if self.is_gone() {
+            return Err(RequestError::BrokerGone);
+        }
+        let request = self.last_request.fetch_add(1, Ordering::Relaxed) + 1;
+        let (replies, receiver) = channel();
+        self.command(Command::Request {
+            frame: frame(request),
+            replies,
+        });
+        let reply = next_reply(&receiver)?;
+        Ok((reply, receiver))
+    }
+}
+
+/// The next reply to a request.
+pub(super) fn next_reply(replies: &Receiver<Reply>) -> Result<Reply, RequestError> {
+    match replies.recv_timeout(REPLY_PATIENCE) {
+        Ok(Reply::Refused(refusal)) => Err(RequestError::Refused(refusal)),
+        Ok(reply) => Ok(reply),
+        Err(RecvTimeoutError::Timeout) => Err(RequestError::Silent(REPLY_PATIENCE)),
+        Err(RecvTimeoutError::Disconnected) => Err(RequestError::BrokerGone),
+    }
+}
+
+/// How long a broker may take to answer; it answers at once unless its process is stopped.
+pub(super) const REPLY_PATIENCE: Duration = Duration::from_secs(10);

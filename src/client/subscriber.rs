@@ -1,0 +1,395 @@
+//! Receiving messages of one type, or of any.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lane::MAX_RING_BYTES;
+use crate::message::{Message, MessageType, ViewError};
+use crate::ring::{DropCause, Record};
+use crate::topic::{Pattern, TopicError};
+use crate::wake::Bell;
+use crate::wire::{HandleId, Overflow, SubscriberSpec, ToBroker};
+
+use super::client::Client;
+use super::error::{RecvError, RequestError};
+use super::inbound::{Found, Inbound, SubscriberPort, Wait};
+use super::mailbox::Mailbox;
+use super::sample::{self, Sample};
+use super::shared::{Command, Shared};
+
+/// Receives messages that a subscriber of type `T` takes.
+///
+/// Messages of one publisher arrive in the order in which they were published, across topics, each once. Used by one
+/// thread at a time (`Send`, not shared). Receiving takes no lock, allocates nothing and makes no system call, unless
+/// there is nothing to receive.
+///
+/// Dropping it ends its subscription.
+///
+/// ```no_run
+/// use ringmain::{Client, RecvError, message::Bytes};
+///
+/// let client = Client::connect("demo")?;
+/// let mut subscriber = client.subscriber::<Bytes>("log/**").open()?;
+/// loop {
+///     match subscriber.recv() {
+///         Ok(sample) => println!("{} {:?}", sample.topic(), &*sample),
+///         Err(RecvError::Gap(gap)) => eprintln!("{gap}"),
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// # #[expect(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Subscriber<T: ?Sized> {
+    inbound: Inbound,
+    id: HandleId,
+    /// Keeps the control thread; after `inbound`, which it serves.
+    _client: Client,
+    message: PhantomData<fn() -> Box<T>>,
+}
+
+/// What a subscriber can take: every [`Message`], and [`AnyMessage`].
+pub trait Receive {
+    /// What a sample derefs to.
+    type View: ?Sized;
+
+    /// The type of messages that is taken; `None` takes every type.
+    fn accepts() -> Option<&'static MessageType>;
+
+    /// Checks a payload and gives the view of it.
+    ///
+    /// # Errors
+    /// The bytes are not a value of the type.
+    fn view(bytes: &[u8]) -> Result<&Self::View, ViewError>;
+}
+
+/// Stands for messages of every type, as the bytes that they are encoded to; for tools.
+///
+/// [`Sample::message_type`] says what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyMessage {}
+
+/// Messages that a subscriber did not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// How many.
+    pub lost: u64,
+    /// The sequence number of the first of them.
+    pub first_sequence: u64,
+    /// Why.
+    pub cause: GapCause,
+    /// Name of the client that published them.
+    pub publisher: String,
+}
+
+/// Why messages are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapCause {
+    /// The lane was full, and the policy is not to wait.
+    Overflow,
+    /// The lane was full for longer than the policy has the publisher wait.
+    Deadline,
+}
+
+/// Settles how a subscriber is opened; see [`Client::subscriber`].
+#[must_use = "a subscriber exists once `open` is called"]
+pub struct SubscriberBuilder<'a, T: ?Sized> {
+    client: &'a Client,
+    patterns: Vec<&'a str>,
+    overflow: Overflow,
+    wait: Wait,
+    ring_bytes: usize,
+    self_delivery: bool,
+    message: PhantomData<fn() -> Box<T>>,
+}
+
+impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
+    pub(super) fn new(client: &'a Client, pattern: &'a str) -> Self {
+        Self {
+            client,
+            patterns: vec![pattern],
+            overflow: Overflow::Block {
+                deadline: DEFAULT_DEADLINE,
+            },
+            wait: Wait::default(),
+            ring_bytes: 0,
+            self_delivery: true,
+            message: PhantomData,
+        }
+    }
+
+    /// One more pattern. A message that several of them match arrives once.
+    pub fn pattern(mut self, pattern: &'a str) -> Self {
+        self.patterns.push(pattern);
+        self
+    }
+
+    /// What happens to messages that find the lane full; `Block` with a deadline of one second unless set.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How `recv` waits; `SpinThenPark` unless set.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The least ring that each publisher must make for this subscriber, in bytes; the publisher decides unless set.
+    pub fn ring_bytes(mut self, bytes: usize) -> Self {
+        self.ring_bytes = bytes;
+        self
+    }
+
+    /// Leaves out publishers of the same client.
+    pub fn without_self_delivery(mut self) -> Self {
+        self.self_delivery = false;
+        self
+    }
+
+    /// Opens the subscriber. Every message whose `publish` starts after this has returned, in any process joined to the
+    /// same broker, is delivered or reported as a gap. Waits for the broker, ten seconds at most, for no publisher.
+    ///
+    /// # Errors
+    /// [`RequestError`]: a pattern or a size is not possible, the broker refuses or is gone.
+    pub fn open(self) -> Result<Subscriber<T>, RequestError> {
+        let patterns = canonical(&self.patterns)?;
+        if self.ring_bytes > MAX_RING_BYTES {
+            return Err(RequestError::Size {
+                what: "ring_bytes",
+                asked: self.ring_bytes as u64,
+                least: 0,
+                most: MAX_RING_BYTES as u64,
+            });
+        }
+        if let Some(message_type) = T::accepts() {
+            message_type.validate()?;
+        }
+        let shared = self.client.shared();
+        shared.check_process()?;
+        let bell = Bell::new().map_err(|source| RequestError::System {
+            what: "a bell",
+            source,
+        })?;
+        let id = shared.next_handle();
+        let port = Arc::new(SubscriberPort::new(
+            Mailbox::new(bell.sender),
+            *shared.options(),
+        )?);
+        let spec = SubscriberSpec {
+            patterns,
+            message_type: T::accepts().cloned(),
+            overflow: self.overflow,
+            ring_bytes: self.ring_bytes as u64,
+            self_delivery: self.self_delivery,
+        };
+        let guard = OpenSubscriber { shared, id };
+        shared.command(Command::AddSubscriber(id, port.clone()));
+        shared.request(|request| ToBroker::OpenSubscriber {
+            request,
+            subscriber: id,
+            spec,
+        })?;
+        std::mem::forget(guard);
+        let inbound = Inbound::new(shared.clone(), port, bell.receiver, self.wait);
+        Ok(Subscriber {
+            inbound,
+            id,
+            _client: self.client.clone(),
+            message: PhantomData,
+        })
+    }
+}
+
+impl<T: Receive + ?Sized> Subscriber<T> {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`RecvError::Gap`]: messages are missing here; the next call goes on behind them. The other errors are described
+    /// at [`RecvError`].
+    pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
+        loop {
+            if let Some(found) = self.inbound.wait(None)? {
+                return self.sample(found);
+            }
+        }
+    }
+
+    /// Waits for the next message, at most `timeout`; `None` when that is over.
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Sample<'_, T>>, RecvError> {
+        match self.inbound.wait(Some(timeout))? {
+            Some(found) => self.sample(found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next message if there is one. Never waits. A publisher's first messages may take a moment to show, for its
+    /// ring is mapped in the background; they are not lost.
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`].
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Option<Sample<'_, T>>, RecvError> {
+        match self.inbound.poll()? {
+            Some(found) => self.sample(found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a pattern. Messages published after this has returned are delivered if they match it.
+    ///
+    /// # Errors
+    /// As for [`SubscriberBuilder::open`].
+    pub fn add_pattern(&mut self, pattern: &str) -> Result<(), RequestError> {
+        self.change(canonical(&[pattern])?, Vec::new())
+    }
+
+    /// Removes a pattern. Messages published after this has returned are not delivered for its sake; those that were
+    /// published before may still come.
+    ///
+    /// # Errors
+    /// As for [`SubscriberBuilder::open`]; also if it was the last pattern.
+    pub fn remove_pattern(&mut self, pattern: &str) -> Result<(), RequestError> {
+        self.change(Vec::new(), canonical(&[pattern])?)
+    }
+
+    pub(super) fn inbound(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    pub(super) fn inbound_mut(&mut self) -> &mut Inbound {
+        &mut self.inbound
+    }
+
+    fn change(&mut self, add: Vec<String>, remove: Vec<String>) -> Result<(), RequestError> {
+        let subscriber = self.id;
+        let frame = |request| ToBroker::ChangePatterns {
+            request,
+            subscriber,
+            add,
+            remove,
+        };
+        self.inbound.shared().request(frame).map(drop)
+    }
+
+    #[inline]
+    fn sample(&mut self, found: Found) -> Result<Sample<'_, T>, RecvError> {
+        match found {
+            Found::Message { lane, record } => self.message(lane, record),
+            Found::Gap {
+                lane,
+                counts,
+                first,
+            } => Err(RecvError::Gap(Gap {
+                lost: counts.total(),
+                first_sequence: first,
+                cause: match counts.count(DropCause::Deadline) {
+                    0 => GapCause::Overflow,
+                    _ => GapCause::Deadline,
+                },
+                publisher: self.inbound.lane(lane).publisher().name.clone(),
+            })),
+        }
+    }
+
+    #[inline]
+    fn message(&mut self, lane: usize, record: Record) -> Result<Sample<'_, T>, RecvError> {
+        match sample::check::<T>(self.inbound.lane(lane), &record) {
+            Ok(checked) => {
+                let mark = self.inbound.shared().mark();
+                Ok(Sample::new(self.inbound.lane(lane), mark, record, checked))
+            }
+            Err(error) => Err(self.inbound.fault(lane, error.into())),
+        }
+    }
+}
+
+impl<T: Message + ?Sized> Receive for T {
+    type View = T::View;
+
+    fn accepts() -> Option<&'static MessageType> {
+        Some(T::message_type())
+    }
+
+    #[inline]
+    fn view(bytes: &[u8]) -> Result<&Self::View, ViewError> {
+        T::view(bytes)
+    }
+}
+
+impl Receive for AnyMessage {
+    type View = [u8];
+
+    fn accepts() -> Option<&'static MessageType> {
+        None
+    }
+
+    fn view(bytes: &[u8]) -> Result<&[u8], ViewError> {
+        Ok(bytes)
+    }
+}
+
+impl<T: ?Sized> Drop for Subscriber<T> {
+    fn drop(&mut self) {
+        if self.inbound.shared().mark().is_forked() {
+            self.inbound.abandon();
+            return;
+        }
+        self.inbound.close();
+        self.inbound
+            .shared()
+            .command(Command::CloseSubscriber(self.id));
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Subscriber<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lost,
+            first_sequence,
+            publisher,
+            ..
+        } = self;
+        write!(
+            f,
+            "{lost} messages of {publisher} are lost from number {first_sequence} on: the lane was full"
+        )
+    }
+}
+
+/// Takes an open that has failed back.
+struct OpenSubscriber<'a> {
+    shared: &'a Shared,
+    id: HandleId,
+}
+
+impl Drop for OpenSubscriber<'_> {
+    fn drop(&mut self) {
+        self.shared.command(Command::CloseSubscriber(self.id));
+    }
+}
+
+fn canonical(patterns: &[&str]) -> Result<Vec<String>, TopicError> {
+    patterns
+        .iter()
+        .map(|pattern| Pattern::try_from(*pattern).map(|pattern| pattern.to_string()))
+        .collect()
+}
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);

@@ -1,0 +1,293 @@
+//! The topics of a publisher: numbered, matched with its lanes once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::lane::{MAX_TOPIC_IDS, TopicRef};
+use crate::sync::{AtomicU64, Ordering};
+use crate::topic::Topic;
+
+/// A topic that a publisher has matched with its lanes, to publish to it without any look-up.
+///
+/// Made by [`Publisher::resolve`](super::Publisher::resolve), of use with that publisher only. Cheap to clone; the
+/// publisher remembers the topic until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct ResolvedTopic {
+    publisher: u64,
+    id: u32,
+    topic: Topic,
+    /// Counts the clones; the table holds one more.
+    _pin: Arc<()>,
+}
+
+/// The topics of one publisher.
+pub(super) struct TopicTable {
+    publisher: u64,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Look-up by the name as the caller spells it.
+    recent: HashMap<Box<str>, ResolvedTopic>,
+    /// The names in `recent`, oldest first.
+    order: VecDeque<Box<str>>,
+    generations: u64,
+    matches: u64,
+    live: Arc<LiveTopics>,
+}
+
+/// The names of the topics in use, for the control thread.
+#[derive(Default)]
+pub(super) struct LiveTopics(Mutex<HashMap<u32, Topic>>);
+
+/// A topic with the lanes that take it.
+pub(super) struct Slot {
+    topic: Topic,
+    generation: u64,
+    pin: Arc<()>,
+    /// Keys of the lanes.
+    pub(super) lanes: Vec<usize>,
+    /// Version of the routes that `lanes` is of.
+    routes: u64,
+}
+
+/// There are too many topics in use at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooManyTopics;
+
+impl ResolvedTopic {
+    /// The topic.
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}
+
+impl TopicTable {
+    pub(super) fn new() -> Self {
+        // Handles count per client, and a process may have several.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            publisher: NEXT.fetch_add(1, Ordering::Relaxed),
+            slots: Vec::new(),
+            free: Vec::new(),
+            recent: HashMap::new(),
+            order: VecDeque::new(),
+            generations: 0,
+            matches: 0,
+            live: Arc::default(),
+        }
+    }
+
+    pub(super) fn live(&self) -> &Arc<LiveTopics> {
+        &self.live
+    }
+
+    /// How often topics were matched with lanes.
+    pub(super) fn matches(&self) -> u64 {
+        self.matches
+    }
+
+    /// The id of a topic that was published to by this spelling of its name lately.
+    #[inline]
+    pub(super) fn recent(&self, name: &str) -> Option<u32> {
+        self.recent.get(name).map(|resolved| resolved.id)
+    }
+
+    /// Remembers the spelling of a topic's name, for a while.
+    pub(super) fn remember(&mut self, name: &str, topic: Topic) -> Result<u32, TooManyTopics> {
+        if self.recent.len() >= MAX_RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+        let resolved = self.resolve(topic)?;
+        let id = resolved.id;
+        self.recent.insert(name.into(), resolved);
+        self.order.push_back(name.into());
+        Ok(id)
+    }
+
+    /// Numbers a topic.
+    pub(super) fn resolve(&mut self, topic: Topic) -> Result<ResolvedTopic, TooManyTopics> {
+        let id = self.free_id()?;
+        self.generations += 1;
+        let pin = Arc::new(());
+        let resolved = ResolvedTopic {
+            publisher: self.publisher,
+            id,
+            topic: topic.clone(),
+            _pin: pin.clone(),
+        };
+        self.live.insert(id, topic.clone());
+        let slot = Slot {
+            topic,
+            generation: self.generations,
+            pin,
+            lanes: Vec::new(),
+            routes: 0,
+        };
+        match self.slots.get_mut(id as usize) {
+            Some(old) => *old = slot,
+            None => self.slots.push(slot),
+        }
+        Ok(resolved)
+    }
+
+    /// The id of a topic that this table resolved; `None` if another publisher did.
+    #[inline]
+    pub(super) fn id(&self, resolved: &ResolvedTopic) -> Option<u32> {
+        (resolved.publisher == self.publisher).then_some(resolved.id)
+    }
+
+    /// The topic with its lanes; `matching` finds them if the routes have changed since.
+    #[inline]
+    pub(super) fn slot(
+        &mut self,
+        id: u32,
+        routes: u64,
+        matching: impl FnOnce(&Topic, &mut Vec<usize>),
+    ) -> &Slot {
+        let slot = &mut self.slots[id as usize];
+        if slot.routes != routes {
+            self.matches += 1;
+            slot.lanes.clear();
+            matching(&slot.topic, &mut slot.lanes);
+            slot.routes = routes;
+        }
+        slot
+    }
+
+    /// The topic as lanes know it.
+    #[inline]
+    pub(super) fn reference(&self, id: u32) -> TopicRef<'_> {
+        self.slots[id as usize].reference(id)
+    }
+
+    fn free_id(&mut self) -> Result<u32, TooManyTopics> {
+        if let Some(id) = self.free.pop() {
+            return Ok(id);
+        }
+        // All ids are taken: those that nobody holds any more come back, seldom enough to cost nothing per topic.
+        if self.slots.len().is_power_of_two() && self.slots.len() > MAX_RECENT || self.is_full() {
+            self.sweep();
+        }
+        match self.free.pop() {
+            Some(id) => Ok(id),
+            None if self.is_full() => Err(TooManyTopics),
+            None => Ok(self.slots.len() as u32),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.slots.len() >= MAX_TOPIC_IDS as usize
+    }
+
+    fn sweep(&mut self) {
+        for (id, slot) in self.slots.iter_mut().enumerate() {
+            if Arc::strong_count(&slot.pin) == 1 {
+                slot.lanes = Vec::new();
+                self.live.remove(id as u32);
+                self.free.push(id as u32);
+            }
+        }
+    }
+}
+
+impl Slot {
+    #[inline]
+    pub(super) fn reference(&self, id: u32) -> TopicRef<'_> {
+        TopicRef {
+            id,
+            generation: self.generation,
+            name: self.topic.as_str(),
+        }
+    }
+}
+
+impl LiveTopics {
+    /// Names of the topics in use that meet the condition.
+    pub(super) fn names(&self, condition: impl Fn(&Topic) -> bool, most: usize) -> Vec<String> {
+        let topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<_> = topics
+            .values()
+            .filter(|topic| condition(topic))
+            .take(most)
+            .map(Topic::to_string)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn insert(&self, id: u32, topic: Topic) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, topic);
+    }
+
+    fn remove(&self, id: u32) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+    }
+}
+
+/// Topics that are remembered by name; one that was not published to for so many others is matched anew.
+const MAX_RECENT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(index: usize) -> Topic {
+        Topic::try_from(format!("t/{index}")).unwrap()
+    }
+
+    #[test]
+    fn ten_thousand_topics_one_after_the_other_use_a_bounded_table() {
+        let mut table = TopicTable::new();
+        for index in 0..100_000 {
+            let topic = topic(index);
+            table.remember(topic.as_str(), topic.clone()).unwrap();
+        }
+        assert!(
+            table.slots.len() <= 4 * MAX_RECENT,
+            "{} slots",
+            table.slots.len()
+        );
+        assert_eq!(table.recent.len(), MAX_RECENT);
+    }
+
+    #[test]
+    fn held_topics_keep_their_ids_apart() {
+        let mut table = TopicTable::new();
+        let held: Vec<_> = (0..MAX_TOPIC_IDS as usize)
+            .map(|index| table.resolve(topic(index)).unwrap())
+            .collect();
+        assert_eq!(table.resolve(topic(0)).unwrap_err(), TooManyTopics);
+        let mut ids: Vec<_> = held.iter().map(|resolved| resolved.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), held.len());
+        drop(held);
+        assert!(table.resolve(topic(0)).is_ok());
+    }
+
+    #[test]
+    fn a_topic_is_matched_once_until_the_routes_change() {
+        let mut table = TopicTable::new();
+        let id = table.resolve(topic(0)).unwrap().id;
+        for _ in 0..1000 {
+            table.slot(id, 7, |_, lanes| lanes.push(3));
+        }
+        assert_eq!(
+            (
+                table.matches(),
+                table.slot(id, 7, |_, _| {}).lanes.as_slice()
+            ),
+            (1, &[3][..])
+        );
+        table.slot(id, 8, |_, _| {});
+        assert_eq!(table.matches(), 2);
+    }
+}

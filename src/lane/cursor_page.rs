@@ -1,0 +1,187 @@
+//! The subscriber's segment: cursors, parked counter.
+//!
+//! | bytes of the data | what |
+//! |---|---|
+//! | 0..8 | 1 once the subscriber is closed |
+//! | 8..16 | 1 if the subscriber, as a sleeper, issues the process-wide barrier; constant |
+//! | 64..72 | parked counter |
+//! | 128 a .. 128 a + 8 | area a, from 1 on: cursor of one lane, a position in its ring |
+//! | 128 a + 64 .. 128 a + 72 | 1 once the subscriber has left that lane |
+//!
+//! Lines that different processes poll lie 128 bytes apart, for processors fetch them in pairs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::ring::Cursor;
+use crate::segment::{
+    ForeignSegment, Kind, PAGE_BYTES, Segment, SegmentError, SegmentHandle, SegmentOptions,
+};
+use crate::sync::{AtomicU64, Ordering, load_acquire};
+use crate::wake::Asymmetry;
+
+/// A cursor page of this process.
+pub struct CursorPage {
+    segment: Segment,
+    /// Areas in use, a bit for each.
+    used: Mutex<u64>,
+}
+
+/// One lane's area of an own page; given back when dropped.
+pub struct CursorArea {
+    page: Arc<CursorPage>,
+    index: u32,
+}
+
+/// A cursor page of another process.
+pub struct PeerPage {
+    segment: ForeignSegment,
+}
+
+/// One lane's cursor, in a page of another process.
+#[derive(Clone)]
+pub struct PeerCursor {
+    page: Arc<PeerPage>,
+    offset: usize,
+}
+
+impl CursorPage {
+    /// A fresh page, no area used.
+    pub fn create(options: &SegmentOptions) -> Result<Self, SegmentError> {
+        let segment = Segment::create(Kind::CursorPage, DATA_BYTES, options)?;
+        // Relaxed: publishers get the segment by a message, which orders this before whatever they read.
+        segment.word(BARRIER).store(
+            u64::from(Asymmetry::of_process().sleeper_pays()),
+            Ordering::Relaxed,
+        );
+        Ok(Self {
+            segment,
+            used: Mutex::new(1),
+        })
+    }
+
+    /// Takes a free area, its cursor at 0; `None` if all are in use.
+    pub fn area(self: &Arc<Self>) -> Option<CursorArea> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = used.trailing_ones();
+        if index >= AREAS {
+            return None;
+        }
+        *used |= 1 << index;
+        let area = CursorArea {
+            page: self.clone(),
+            index,
+        };
+        // Relaxed: as in `create`. A publisher that had the area before has closed its ring or is dead.
+        area.word().store(0, Ordering::Relaxed);
+        area.left().store(0, Ordering::Relaxed);
+        Some(area)
+    }
+
+    /// The parked counter.
+    pub fn parked(&self) -> &AtomicU64 {
+        self.segment.word(PARKED)
+    }
+
+    /// What a publisher needs to map the page.
+    pub fn handle(&self) -> Result<SegmentHandle, SegmentError> {
+        self.segment.handle()
+    }
+
+    /// Says that the subscriber reads no more.
+    pub fn close(&self) {
+        self.segment.word(CLOSED).store(1, Ordering::Release);
+    }
+}
+
+impl CursorArea {
+    /// Its index in the page.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn left(&self) -> &AtomicU64 {
+        self.page
+            .segment
+            .word(self.index as usize * AREA_BYTES + LEFT)
+    }
+
+    /// Says that the subscriber reads this lane no more.
+    pub fn leave(&self) {
+        self.left().store(1, Ordering::Release);
+    }
+}
+
+impl Drop for CursorArea {
+    fn drop(&mut self) {
+        *self
+            .page
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) &= !(1 << self.index);
+    }
+}
+
+impl Cursor for CursorArea {
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        self.page.segment.word(self.index as usize * AREA_BYTES)
+    }
+}
+
+impl PeerPage {
+    /// Maps the page that a subscriber sends.
+    pub fn open(handle: SegmentHandle) -> Result<Self, SegmentError> {
+        let segment =
+            ForeignSegment::open(handle, Kind::CursorPage, (PAGE_BYTES + DATA_BYTES) as u64)?;
+        if segment.data_len() != DATA_BYTES {
+            return Err(SegmentError::Shape {
+                kind: Kind::CursorPage,
+                data_len: segment.data_len() as u64,
+            });
+        }
+        Ok(Self { segment })
+    }
+
+    /// The cursor of area `index`; `None` if there is no such area.
+    pub fn cursor(self: &Arc<Self>, index: u32) -> Option<PeerCursor> {
+        let offset = index as usize * AREA_BYTES;
+        (1..AREAS).contains(&index).then(|| PeerCursor {
+            page: self.clone(),
+            offset,
+        })
+    }
+}
+
+impl PeerCursor {
+    /// The parked counter of the subscriber.
+    #[inline]
+    pub fn parked(&self) -> &AtomicU64 {
+        self.page.segment.word(PARKED)
+    }
+
+    /// Whether the subscriber says that it pays for both sides' barriers.
+    pub fn sleeper_pays(&self) -> bool {
+        self.page.segment.word(BARRIER).load(Ordering::Relaxed) == 1
+    }
+
+    /// Whether the subscriber reads this lane no more.
+    pub fn is_closed(&self) -> bool {
+        load_acquire(self.page.segment.word(CLOSED)) != 0
+            || load_acquire(self.page.segment.word(self.offset + LEFT)) != 0
+    }
+}
+
+impl Cursor for PeerCursor {
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        self.page.segment.word(self.offset)
+    }
+}
+
+const DATA_BYTES: usize = 2 * PAGE_BYTES;
+const CLOSED: usize = 0;
+const BARRIER: usize = 8;
+const PARKED: usize = 64;
+const AREA_BYTES: usize = 128;
+const LEFT: usize = 64;
+const AREAS: u32 = (DATA_BYTES / AREA_BYTES) as u32;

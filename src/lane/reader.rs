@@ -1,0 +1,215 @@
+//! The subscriber's end of a lane.
+
+use crate::ring::{
+    Consumer, Control, DropCounts, Kind, Polled, Published, Read, Record, Violation,
+};
+use crate::sync::Ordering;
+use crate::topic::{MAX_NAME_BYTES, Topic};
+
+use super::{CursorArea, MAX_TOPIC_IDS, Peer, PeerRing};
+
+/// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
+pub struct Reader {
+    consumer: Consumer<PeerRing, CursorArea>,
+    /// By topic id.
+    topics: Vec<Option<Topic>>,
+    /// Of the next message: messages and losses so far.
+    sequence: u64,
+    publisher: Peer,
+}
+
+/// What stands next in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A message; it stays where it is until [`Reader::release`].
+    Message(Record),
+    /// Messages are missing here: so many, the first of them had this sequence number.
+    Gap {
+        /// How many.
+        counts: DropCounts,
+        /// Sequence number of the first of them.
+        first: u64,
+    },
+    /// Nothing, so far.
+    Empty,
+}
+
+/// How a publisher broke the format of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaneError {
+    /// The ring does not hold what a ring holds.
+    #[error("the publisher's ring is broken: {0}")]
+    Ring(#[from] Violation),
+    /// A topic definition without a topic in it, or with an id that is too high.
+    #[error(
+        "the publisher gave topic id {id} a name of {len} bytes that is no topic; ids end at {MAX_TOPIC_IDS}"
+    )]
+    Topic {
+        /// The id.
+        id: u64,
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// A message on a topic that was not defined.
+    #[error("the publisher sent a message on topic id {id}, which it has not named")]
+    UnknownTopic {
+        /// The id.
+        id: u64,
+    },
+}
+
+impl Reader {
+    /// The subscriber's end of a ring that was not read yet.
+    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer) -> Self {
+        Self {
+            consumer: Consumer::new(ring, area),
+            topics: Vec::new(),
+            sequence: 0,
+            publisher,
+        }
+    }
+
+    /// Whether the publisher says, in its page, that it pays for both sides' barriers.
+    pub fn sleeper_pays(ring: &PeerRing) -> bool {
+        ring.control(Control::Barrier).load(Ordering::Relaxed) == 1
+    }
+
+    /// What stands next.
+    #[inline]
+    pub fn next(&mut self) -> Result<Next, LaneError> {
+        match self.consumer.poll()? {
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Empty => Ok(Next::Empty),
+            Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Record(definition) => self.define(definition),
+        }
+    }
+
+    /// Looks for losses that are not announced in band. Only for a lane that was just found empty.
+    pub fn next_loss(&mut self) -> Result<Next, LaneError> {
+        match self.consumer.poll_losses()? {
+            Polled::Gap(counts) => Ok(self.gap(counts)),
+            _ => Ok(Next::Empty),
+        }
+    }
+
+    /// The payload of a message.
+    ///
+    /// # Safety
+    /// The last `next` gave the record, and it is not released while the slice lives.
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline]
+    pub unsafe fn payload(&self, record: &Record) -> &[u8] {
+        // SAFETY: the caller's promise.
+        unsafe { self.consumer.payload(record) }
+    }
+
+    /// The topic of a message that the last `next` gave.
+    #[inline]
+    pub fn topic(&self, record: &Record) -> Option<&Topic> {
+        self.topics.get(record.detail as usize)?.as_ref()
+    }
+
+    /// Sequence number of the message that the last `next` gave.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Gives a message back.
+    #[inline]
+    pub fn release(&mut self, record: Record) {
+        // Wrapping: a gap record may have claimed any number.
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut published = self.consumer.release(record);
+        if published == Published::Unchanged && self.publisher_sleeps() {
+            published = self.consumer.publish();
+        }
+        self.wake(published);
+    }
+
+    /// Whether the publisher waits for room: then it is told at once of every bit, or a slow reader of small messages would
+    /// not show any progress before the deadline. Seen too late, it is seen at the next release.
+    #[inline]
+    fn publisher_sleeps(&self) -> bool {
+        let parked = self.consumer.storage().control(Control::Parked);
+        !parked.load(Ordering::Relaxed).is_multiple_of(2)
+    }
+
+    /// Tells the publisher how far everything is read; for a lane that has run dry.
+    #[inline]
+    pub fn publish_cursor(&mut self) {
+        let published = self.consumer.publish();
+        self.wake(published);
+    }
+
+    /// Whether the next `next` or `next_loss` finds something, or the publisher has closed.
+    pub fn has_something(&mut self) -> bool {
+        self.consumer.has_something() || self.is_closed()
+    }
+
+    /// Whether the publisher has said that nothing more will come; what it sent before is visible after this.
+    pub fn is_closed(&self) -> bool {
+        self.consumer.is_closed()
+    }
+
+    /// Says that this lane is read no more.
+    pub fn leave(&mut self) {
+        self.consumer.cursor().leave();
+        self.publisher.ring();
+    }
+
+    #[inline]
+    fn message(&self, record: Record) -> Result<Next, LaneError> {
+        match self.topic(&record) {
+            Some(_) => Ok(Next::Message(record)),
+            None => Err(LaneError::UnknownTopic { id: record.detail }),
+        }
+    }
+
+    fn gap(&mut self, counts: DropCounts) -> Next {
+        let first = self.sequence;
+        self.sequence = self.sequence.wrapping_add(counts.total());
+        Next::Gap { counts, first }
+    }
+
+    /// Takes in a topic definition and goes on to the message, which its publisher committed along with it.
+    #[cold]
+    fn define(&mut self, record: Record) -> Result<Next, LaneError> {
+        let refused = LaneError::Topic {
+            id: record.detail,
+            len: record.len_bytes,
+        };
+        let mut bytes = [0; MAX_NAME_BYTES];
+        let name = bytes.get_mut(..record.len_bytes).ok_or(refused.clone())?;
+        self.consumer.storage().copy_out(record.offset, name);
+        let topic = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| Topic::try_from(name).ok())
+            .ok_or(refused.clone())?;
+        let id = usize::try_from(record.detail)
+            .ok()
+            .filter(|id| *id < MAX_TOPIC_IDS as usize)
+            .ok_or(refused.clone())?;
+        if self.topics.len() <= id {
+            self.topics.resize(id + 1, None);
+        }
+        self.topics[id] = Some(topic);
+        let published = self.consumer.release(record);
+        self.wake(published);
+        match self.consumer.poll()? {
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            // Only the definition goes before its message.
+            _ => Err(refused),
+        }
+    }
+
+    #[inline]
+    fn wake(&mut self, published: Published) {
+        if published == Published::Moved {
+            self.publisher
+                .wake_if_parked(self.consumer.storage().control(Control::Parked));
+        }
+    }
+}

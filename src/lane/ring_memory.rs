@@ -1,0 +1,215 @@
+//! Rings in segments.
+//!
+//! # Safety
+//! The invariant: `control` and `ring` point into the mapping that the same value keeps alive, `capacity` bytes of ring
+//! behind one control page. Offsets are below `capacity` by the contract of [`ring::Read`]. Words that the peer may
+//! write now are accessed as atomics only.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::ring::{self, Control};
+use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
+use crate::sync::{AtomicU64, Ordering};
+
+use crate::wake::Asymmetry;
+
+use super::{MAX_RING_BYTES, MIN_RING_BYTES};
+
+/// A ring that this process writes; clones share the memory.
+#[derive(Clone)]
+pub struct OwnRing {
+    view: View,
+    segment: Arc<Segment>,
+}
+
+/// A ring of another process.
+pub struct PeerRing {
+    view: View,
+    _segment: ForeignSegment,
+}
+
+/// What both have: a mapped ring.
+trait Memory {
+    fn view(&self) -> &View;
+}
+
+#[derive(Clone, Copy)]
+struct View {
+    control: NonNull<u8>,
+    ring: NonNull<u8>,
+    capacity: usize,
+}
+
+// SAFETY: the memory is accessed through atomics, and by the ring's protocol; the mapping moves along.
+unsafe impl Send for View {}
+// SAFETY: as above.
+unsafe impl Sync for View {}
+
+impl OwnRing {
+    /// A fresh ring of `capacity` bytes, a power of two between `MIN_RING_BYTES` and `MAX_RING_BYTES`.
+    pub fn create(capacity: usize, options: &SegmentOptions) -> Result<Self, SegmentError> {
+        debug_assert!(
+            capacity.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(&capacity)
+        );
+        let segment = Segment::create(Kind::Ring, CONTROL_BYTES + capacity, options)?;
+        let view = View::new(segment.data_ptr(), capacity);
+        let own = Self {
+            view,
+            segment: Arc::new(segment),
+        };
+        // Relaxed: readers get the segment by a message, which orders this before whatever they read.
+        ring::Read::control(&own, Control::Barrier).store(
+            u64::from(Asymmetry::of_process().sleeper_pays()),
+            Ordering::Relaxed,
+        );
+        Ok(own)
+    }
+
+    /// What the subscriber needs to map the ring.
+    pub fn handle(&self) -> Result<SegmentHandle, SegmentError> {
+        self.segment.handle()
+    }
+}
+
+impl PeerRing {
+    /// Maps the ring that a publisher offers.
+    pub fn open(handle: SegmentHandle) -> Result<Self, SegmentError> {
+        let limit = MAX_RING_BYTES + CONTROL_BYTES + crate::segment::PAGE_BYTES;
+        let segment = ForeignSegment::open(handle, Kind::Ring, limit as u64)?;
+        let capacity = segment.data_len() - CONTROL_BYTES.min(segment.data_len());
+        if !capacity.is_power_of_two() || capacity < MIN_RING_BYTES {
+            return Err(SegmentError::Shape {
+                kind: Kind::Ring,
+                data_len: segment.data_len() as u64,
+            });
+        }
+        Ok(Self {
+            view: View::new(segment.data_ptr().cast_mut(), capacity),
+            _segment: segment,
+        })
+    }
+}
+
+impl View {
+    fn new(data: *mut u8, capacity: usize) -> Self {
+        let control = NonNull::new(data).expect("a mapping does not lie at address 0");
+        // SAFETY: the data is one control page longer than the ring.
+        let ring = unsafe { control.add(CONTROL_BYTES) };
+        Self {
+            control,
+            ring,
+            capacity,
+        }
+    }
+
+    #[inline(always)]
+    fn ring_word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset + 8 <= self.capacity && offset.is_multiple_of(8));
+        // SAFETY: in bounds, for `offset` is a multiple of 8 below a capacity that is one too.
+        let word = unsafe { self.ring.add(offset) }.cast::<AtomicU64>();
+        // SAFETY: mapped and aligned as long as `self` lives; the peer, if it writes here, does so atomically, and what a
+        // hostile one does to the value is checked by the caller.
+        unsafe { word.as_ref() }
+    }
+
+    #[inline(always)]
+    fn control(&self, word: Control) -> &AtomicU64 {
+        // SAFETY: `Control` values are offsets within one page.
+        let word = unsafe { self.control.add(word as usize) }.cast::<AtomicU64>();
+        // SAFETY: as in `ring_word`.
+        unsafe { word.as_ref() }
+    }
+
+    fn copy_out(&self, offset: usize, out: &mut [u8]) {
+        assert!(offset <= self.capacity && out.len() <= self.capacity - offset);
+        for (index, chunk) in out.chunks_mut(8).enumerate() {
+            // Relaxed: ordered by the record's commit word. Whole words, for the payload is padded to 16 bytes.
+            let word = self.ring_word(offset + 8 * index).load(Ordering::Relaxed);
+            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+impl<M: Memory> ring::Read for M {
+    #[inline(always)]
+    fn capacity(&self) -> usize {
+        self.view().capacity
+    }
+
+    #[inline(always)]
+    fn commit_word(&self, offset: usize) -> &AtomicU64 {
+        self.view().ring_word(offset)
+    }
+
+    #[inline(always)]
+    fn load_detail(&self, offset: usize) -> u64 {
+        self.view().ring_word(offset + 8).load(Ordering::Relaxed)
+    }
+
+    fn copy_out(&self, offset: usize, out: &mut [u8]) {
+        self.view().copy_out(offset, out);
+    }
+
+    #[inline(always)]
+    fn control(&self, word: Control) -> &AtomicU64 {
+        self.view().control(word)
+    }
+}
+
+impl Memory for OwnRing {
+    #[inline(always)]
+    fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Memory for PeerRing {
+    #[inline(always)]
+    fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl ring::Write for OwnRing {
+    #[inline(always)]
+    fn store_detail(&self, offset: usize, detail: u64) {
+        self.view
+            .ring_word(offset + 8)
+            .store(detail, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= self.view.capacity && bytes.len() <= self.view.capacity - offset);
+        // SAFETY: in bounds.
+        let start = unsafe { self.view.ring.add(offset) };
+        // SAFETY: in bounds; the record is not committed, so no reader looks here, and `bytes` lies elsewhere, for a
+        // ring is never copied into itself.
+        unsafe {
+            start
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        }
+    }
+}
+
+// SAFETY: `ring` starts a page-aligned part of one mapping, `capacity` bytes long, writable, and kept by `segment`.
+unsafe impl ring::InPlace for OwnRing {
+    #[inline(always)]
+    fn address(&self, offset: usize) -> *mut u8 {
+        self.view.ring.as_ptr().wrapping_add(offset)
+    }
+}
+
+// SAFETY: as above, read-only, which is enough where there is no `Write`.
+unsafe impl ring::InPlace for PeerRing {
+    #[inline(always)]
+    fn address(&self, offset: usize) -> *mut u8 {
+        self.view.ring.as_ptr().wrapping_add(offset)
+    }
+}
+
+/// Bytes of the control page in front of the ring. The ring itself is page-aligned then.
+const CONTROL_BYTES: usize = 4096;

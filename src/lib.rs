@@ -1,0 +1,47 @@
+//! Ringmain: a message bus for one machine.
+#![cfg_attr(
+    not(feature = "broker"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the broker uses more of the floors below than a client does"
+    )
+)]
+
+// The derive macros write `::ringmain::...`, also where they are used in this crate.
+extern crate self as ringmain;
+
+pub use ringmain_derive::{Describe, Message};
+pub use rkyv;
+
+pub(crate) mod doorbell;
+pub(crate) mod ring;
+pub(crate) mod sync;
+
+pub(crate) mod segment;
+pub(crate) mod wake;
+
+pub mod message;
+pub mod topic;
+pub mod wire;
+
+pub(crate) mod lane;
+pub(crate) mod link;
+
+#[cfg(feature = "broker")]
+pub mod broker;
+mod client;
+
+pub use client::{
+    AnyMessage, Client, ClientBuilder, ConnectError, Delivery, Gap, GapCause, LaneFault,
+    ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError,
+    RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder, Timer, Wait, Waitable,
+    wait_any,
+};
+pub use link::{Address, AddressError};
+pub use segment::Backend;
+pub use topic::{Pattern, Topic};
+pub use wire::Overflow;
+
+#[cfg(all(test, feature = "broker"))]
+mod pair_tests;

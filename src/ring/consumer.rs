@@ -1,0 +1,245 @@
+//! The reading end of a ring.
+
+use super::{
+    CELL_BYTES, Control, Cursor, DropCounts, Kind, Losses, Position, Read, Record,
+    max_payload_bytes,
+    record::{parse_commit_word, record_bytes},
+};
+use crate::sync::{Ordering, Site};
+
+/// The reading end of a ring. Everything that it finds is checked, for the producer may be anybody.
+#[derive(Debug)]
+pub struct Consumer<S, C> {
+    storage: S,
+    cursor: C,
+    /// The next record to look at; all before it are released.
+    position: Position,
+    /// What the cursor word holds.
+    published: Position,
+    losses: Losses,
+}
+
+/// What [`Consumer::poll`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// A message, or the definition of a topic. It stays where it is until [`Consumer::release`].
+    Record(Record),
+    /// Messages are missing here. Already released.
+    Gap(DropCounts),
+    /// Nothing, so far.
+    Empty,
+}
+
+/// How a producer broke the format. The lane cannot be read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// No producer stores such a commit word.
+    #[error("commit word {word:#018x} at position {position}")]
+    CommitWord {
+        /// The word.
+        word: u64,
+        /// Where it stands.
+        position: u64,
+    },
+    /// The record is longer than a record can be, or crosses the ring's end.
+    #[error("a record of {len} bytes at position {position}, {limit} are possible")]
+    Length {
+        /// What its header says.
+        len: usize,
+        /// Where it stands.
+        position: u64,
+        /// The longest that is possible there.
+        limit: usize,
+    },
+    /// A pad that does not reach the ring's end, or the second in a row.
+    #[error("a misplaced pad at position {position}")]
+    Pad {
+        /// Where it stands.
+        position: u64,
+    },
+    /// A gap record of the wrong length, or with counts below those that were told before.
+    #[error("a gap record at position {position} that cannot be")]
+    Gap {
+        /// Where it stands.
+        position: u64,
+    },
+}
+
+impl<S: Read, C: Cursor> Consumer<S, C> {
+    /// The reading end of a ring, at its beginning.
+    pub fn new(storage: S, cursor: C) -> Self {
+        Self {
+            storage,
+            cursor,
+            position: Position(0),
+            published: Position(0),
+            losses: Losses::default(),
+        }
+    }
+
+    /// The ring.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Where the position is published.
+    pub fn cursor(&self) -> &C {
+        &self.cursor
+    }
+
+    /// Looks at the next record. A gap or a pad is passed over by the call that finds it; the rest is released by
+    /// [`Consumer::release`].
+    #[inline]
+    pub fn poll(&mut self) -> Result<Polled, Violation> {
+        let word = self.load_commit_word();
+        if word == 0 {
+            return Ok(Polled::Empty);
+        }
+        match self.check(word)? {
+            record @ Record {
+                kind: Kind::Message | Kind::Topic,
+                ..
+            } => Ok(Polled::Record(record)),
+            rare => self.pass(rare),
+        }
+    }
+
+    /// Gives back the record that the last `poll` found. The producer learns it with the cursor: every eighth of the
+    /// ring, or by [`Consumer::publish`].
+    #[inline]
+    pub fn release(&mut self, record: Record) -> Published {
+        self.position.0 += record_bytes(record.len_bytes) as u64;
+        if self.position.0 - self.published.0 >= self.storage.capacity() as u64 / 8 {
+            return self.publish();
+        }
+        Published::Unchanged
+    }
+
+    /// Tells the producer how far everything is read.
+    #[inline]
+    pub fn publish(&mut self) -> Published {
+        if self.published == self.position {
+            return Published::Unchanged;
+        }
+        self.published = self.position;
+        // Partner: the acquire in `Producer::look_for_room`; our reads below the cursor are over.
+        self.cursor
+            .word()
+            .store(self.position.0, Site::CursorStore.order(Ordering::Release));
+        Published::Moved
+    }
+
+    /// Looks for drops that no gap record has announced. Only for a ring that was just found `Empty`.
+    pub fn poll_losses(&mut self) -> Result<Polled, Violation> {
+        let counts = DropCounts::load(&self.storage);
+        if Site::GapLookAgain.holds() && self.load_commit_word() != 0 {
+            return Ok(Polled::Empty);
+        }
+        self.tell(counts)
+    }
+
+    /// Whether there is a record, or a loss that was not told.
+    pub fn has_something(&self) -> bool {
+        self.load_commit_word() != 0 || self.losses.is_behind(DropCounts::load(&self.storage))
+    }
+
+    /// Whether the producer has said that nothing more will come. What it committed before is visible after this.
+    pub fn is_closed(&self) -> bool {
+        // Partner: the release in `Producer::close`.
+        Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)) != 0
+    }
+
+    #[inline(always)]
+    fn load_commit_word(&self) -> u64 {
+        // Partner: the release in `Producer::commit`; the record, and the 0 behind it, are visible after this.
+        Site::RingPoll.load_acquire(self.storage.commit_word(self.offset()))
+    }
+
+    #[inline]
+    fn check(&self, word: u64) -> Result<Record, Violation> {
+        let position = self.position.0;
+        let Some((kind, len)) = parse_commit_word(word) else {
+            return Err(Violation::CommitWord { word, position });
+        };
+        let (len, offset, capacity) = (len as usize, self.offset(), self.storage.capacity());
+        let limit = max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES);
+        if len > limit {
+            return Err(Violation::Length {
+                len,
+                position,
+                limit,
+            });
+        }
+        let detail = self.storage.load_detail(offset);
+        Ok(Record {
+            kind,
+            offset: offset + CELL_BYTES,
+            len_bytes: len,
+            detail,
+        })
+    }
+
+    /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap
+    /// record, so four in a row come from one that breaks the format and must not keep us busy.
+    #[cold]
+    fn pass(&mut self, mut record: Record) -> Result<Polled, Violation> {
+        for _ in 0..3 {
+            let position = self.position.0;
+            match record.kind {
+                Kind::Message | Kind::Topic => return Ok(Polled::Record(record)),
+                Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
+                Kind::Pad => return Err(Violation::Pad { position }),
+                Kind::Gap if record.len_bytes == DropCounts::BYTES => {
+                    let mut bytes = [0; DropCounts::BYTES];
+                    self.storage.copy_out(record.offset, &mut bytes);
+                    let told = self.tell(DropCounts::from_bytes(bytes))?;
+                    if told != Polled::Empty {
+                        self.position.0 += record_bytes(record.len_bytes) as u64;
+                        return Ok(told);
+                    }
+                }
+                Kind::Gap => return Err(Violation::Gap { position }),
+            }
+            self.position.0 += record_bytes(record.len_bytes) as u64;
+            match self.load_commit_word() {
+                0 => return Ok(Polled::Empty),
+                word => record = self.check(word)?,
+            }
+        }
+        match record.kind {
+            Kind::Message | Kind::Topic => Ok(Polled::Record(record)),
+            Kind::Pad => Err(Violation::Pad {
+                position: self.position.0,
+            }),
+            Kind::Gap => Err(Violation::Gap {
+                position: self.position.0,
+            }),
+        }
+    }
+
+    fn tell(&mut self, counts: DropCounts) -> Result<Polled, Violation> {
+        let news = self.losses.tell(counts).ok_or(Violation::Gap {
+            position: self.position.0,
+        })?;
+        Ok(if news == DropCounts::default() {
+            Polled::Empty
+        } else {
+            Polled::Gap(news)
+        })
+    }
+
+    #[inline(always)]
+    fn offset(&self) -> usize {
+        self.position.0 as usize & (self.storage.capacity() - 1)
+    }
+}
+
+/// Whether the producer can know of more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a producer that waits for room has to be woken"]
+pub enum Published {
+    /// The cursor stands where it stood.
+    Unchanged,
+    /// The cursor has moved.
+    Moved,
+}

@@ -1,0 +1,93 @@
+//! Payloads written and read where they lie.
+//!
+//! # Safety
+//! The invariant: between `reserve` and `commit` the reserved bytes are the producer's alone, between `poll` and
+//! `release` the record's bytes are not written. The ring's protocol gives both; of a producer in another process the
+//! second is trust.
+#![allow(unsafe_code)]
+
+use std::slice;
+
+use super::{Consumer, Cursor, InPlace, Kind, NoRoom, Producer, Read, Record, Write};
+
+/// What a payload in place may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All that lies in one piece, as far as known; for a payload whose length is not known yet.
+    Rest,
+    /// This many bytes.
+    Exactly(usize),
+}
+
+impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
+    /// Stages a record whose payload `fill` writes in place; it returns the length. Gives the payload's offset and
+    /// length. The bytes that `fill` gets are 16-byte aligned, their content is arbitrary.
+    ///
+    /// # Panics
+    /// When `fill` claims to have written more than it got.
+    #[inline]
+    pub fn stage_in_place<E>(
+        &mut self,
+        room: Room,
+        kind: Kind,
+        detail: u64,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Result<Staged, E>, NoRoom> {
+        let slot = match room {
+            Room::Rest => self.reserve_rest().ok_or(NoRoom::Full)?,
+            Room::Exactly(len) => self.reserve(len)?,
+        };
+        let start = self.storage().address(slot.offset);
+        // SAFETY: the memory of a ring begins as zeros, so it is initialized. `reserve` found these bytes inside it, below
+        // the limit and beyond all that is committed, so
+        // nobody else accesses them; `&mut self` is held while the slice lives.
+        let payload = unsafe { slice::from_raw_parts_mut(start, slot.len_bytes) };
+        let len_bytes = match fill(payload) {
+            Ok(len) => len,
+            Err(error) => return Ok(Err(error)),
+        };
+        assert!(
+            len_bytes <= slot.len_bytes,
+            "an encoder wrote {len_bytes} bytes into {}",
+            slot.len_bytes
+        );
+        self.stage(slot, kind, len_bytes, detail);
+        Ok(Ok(Staged {
+            offset: slot.offset,
+            len_bytes,
+        }))
+    }
+
+    /// The payload of a record that this producer wrote, wherever the readers are.
+    ///
+    /// # Safety
+    /// Nothing was staged since that record.
+    pub unsafe fn written(&self, staged: Staged) -> &[u8] {
+        let start = self.storage().address(staged.offset);
+        // SAFETY: written in full by `stage_in_place`; not written again as long as nothing else is staged.
+        unsafe { slice::from_raw_parts(start, staged.len_bytes) }
+    }
+}
+
+impl<S: Read + InPlace, C: Cursor> Consumer<S, C> {
+    /// The payload of a record.
+    ///
+    /// # Safety
+    /// The last `poll` found the record and it is not released while the slice lives. The producer does not change
+    /// committed records.
+    #[inline]
+    pub unsafe fn payload(&self, record: &Record) -> &[u8] {
+        let start = self.storage().address(record.offset);
+        // SAFETY: `check` found the payload inside the ring; the rest is the caller's.
+        unsafe { slice::from_raw_parts(start, record.len_bytes) }
+    }
+}
+
+/// A payload that was written in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Offset in the ring.
+    offset: usize,
+    /// Length in bytes.
+    len_bytes: usize,
+}

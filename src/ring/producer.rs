@@ -1,0 +1,272 @@
+//! The writing end of a ring.
+
+use super::{
+    CELL_BYTES, Control, Cursor, DropCause, DropLog, Kind, Position, Write, max_payload_bytes,
+    record,
+};
+use crate::sync::{Ordering, Site};
+
+/// The writing end of a ring, over the cursors of its readers.
+#[derive(Debug)]
+pub struct Producer<S, C> {
+    storage: S,
+    /// Never empty: a ring without a reader would never be full.
+    readers: Vec<Reader<C>>,
+    /// Where the readers find the next record; its commit word holds 0.
+    committed: Position,
+    /// End of what is written; beyond `committed` only while a batch is staged.
+    staged: Position,
+    /// Commit word of the first staged record, which is stored last.
+    first_word: u64,
+    /// The first position that must not be written: slowest known cursor plus capacity. May be stale, never too high.
+    limit: Position,
+    drops: DropLog,
+    /// Whether what is staged announces them.
+    gap_staged: bool,
+}
+
+/// Room for one record, found by [`Producer::reserve`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Offset of the payload in the ring.
+    pub offset: usize,
+    /// Bytes of payload that fit.
+    pub len_bytes: usize,
+    /// Bytes of pad before the record, 0 if there is none.
+    pad_bytes: usize,
+}
+
+/// Why a record was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Not before a reader has moved on.
+    Full,
+    /// Never in this ring: the payload limit is this many bytes.
+    TooLarge(usize),
+}
+
+#[derive(Debug)]
+struct Reader<C> {
+    /// `None` until the reader has said where its cursor is; it counts as 0 until then.
+    cursor: Option<C>,
+    /// What `cursor` held when it was last looked at. May be stale, never too high.
+    seen: Position,
+}
+
+impl<S: Write, C: Cursor> Producer<S, C> {
+    /// The writing end of a fresh, zeroed ring with one reader, whose cursor is not known yet.
+    pub fn new(storage: S) -> Self {
+        let limit = Position(storage.capacity() as u64);
+        Self {
+            storage,
+            readers: vec![Reader {
+                cursor: None,
+                seen: Position(0),
+            }],
+            committed: Position(0),
+            staged: Position(0),
+            first_word: 0,
+            limit,
+            drops: DropLog::default(),
+            gap_staged: false,
+        }
+    }
+
+    /// Tells where the cursor of reader `index` is found.
+    pub fn attach(&mut self, index: usize, cursor: C) {
+        self.readers[index].cursor = Some(cursor);
+    }
+
+    /// The ring.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Finds room for a payload of `len` bytes behind what is staged.
+    #[inline]
+    pub fn reserve(&mut self, len: usize) -> Result<Slot, NoRoom> {
+        let capacity = self.storage.capacity();
+        if len > max_payload_bytes(capacity) {
+            return Err(NoRoom::TooLarge(max_payload_bytes(capacity)));
+        }
+        let record = record::record_bytes(len);
+        let to_end = capacity - self.offset(self.staged);
+        let pad_bytes = if record > to_end { to_end } else { 0 };
+        let behind = if Site::ReserveNextHeader.holds() {
+            CELL_BYTES
+        } else {
+            0
+        };
+        let end = self.staged.0 + (pad_bytes + record + behind) as u64;
+        if end > self.limit.0 && !self.look_for_room(end) {
+            return Err(NoRoom::Full);
+        }
+        let start = Position(self.staged.0 + pad_bytes as u64);
+        Ok(Slot {
+            offset: self.offset(start) + CELL_BYTES,
+            len_bytes: len,
+            pad_bytes,
+        })
+    }
+
+    /// All room that lies in one piece behind what is staged, for a payload whose length is not known yet; 0 bytes are
+    /// possible. Does not look at the cursors.
+    #[inline]
+    pub fn reserve_rest(&self) -> Option<Slot> {
+        let capacity = self.storage.capacity();
+        let offset = self.offset(self.staged);
+        let below_limit = self
+            .limit
+            .0
+            .checked_sub(self.staged.0 + 2 * CELL_BYTES as u64)?;
+        let to_end = capacity - offset - CELL_BYTES;
+        let len_bytes = to_end
+            .min(below_limit as usize)
+            .min(max_payload_bytes(capacity));
+        Some(Slot {
+            offset: offset + CELL_BYTES,
+            len_bytes,
+            pad_bytes: 0,
+        })
+    }
+
+    /// Appends a record to the staged ones; its payload, `len` bytes, lies in `slot`, which was reserved since the last
+    /// record and is not shorter.
+    #[inline]
+    pub fn stage(&mut self, slot: Slot, kind: Kind, len: usize, detail: u64) {
+        debug_assert!(len <= slot.len_bytes);
+        if slot.pad_bytes != 0 {
+            self.put(Kind::Pad, slot.pad_bytes - CELL_BYTES, 0);
+        }
+        self.put(kind, len, detail);
+    }
+
+    /// Stages a record with a copy of `payload`.
+    pub fn stage_copy(&mut self, kind: Kind, payload: &[u8], detail: u64) -> Result<(), NoRoom> {
+        let slot = self.reserve(payload.len())?;
+        self.storage.copy_in(slot.offset, payload);
+        self.stage(slot, kind, payload.len(), detail);
+        Ok(())
+    }
+
+    /// Makes everything staged visible, at once.
+    #[inline]
+    pub fn commit(&mut self) {
+        if self.staged == self.committed {
+            return;
+        }
+        let first = self.storage.commit_word(self.offset(self.committed));
+        let next = self.storage.commit_word(self.offset(self.staged));
+        // Relaxed: the release below carries it. The reader gets here only past the record before it.
+        if Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
+            next.store(0, Ordering::Relaxed);
+        }
+        // Partner: the acquire in `Consumer::poll`, which then sees every staged record and the 0 behind them.
+        first.store(self.first_word, Site::RingCommit.order(Ordering::Release));
+        if !Site::ZeroBeforeCommit.holds() {
+            next.store(0, Ordering::Relaxed);
+        }
+        self.committed = self.staged;
+        if self.gap_staged {
+            self.gap_staged = false;
+            self.drops.announced();
+        }
+    }
+
+    /// Takes back everything staged.
+    pub fn abort(&mut self) {
+        self.staged = self.committed;
+        self.gap_staged = false;
+    }
+
+    /// The slowest cursor as it is now.
+    pub fn slowest(&mut self) -> Position {
+        self.look_for_room(u64::MAX);
+        Position(self.limit.0 - self.storage.capacity() as u64)
+    }
+
+    /// Whether a payload of `len` bytes has room now.
+    pub fn has_room(&mut self, len: usize) -> bool {
+        self.reserve(len).is_ok()
+    }
+
+    /// Counts messages that find no room. They are announced in band with [`Producer::stage_gap`], and readers find
+    /// the counts by themselves when the ring has run dry.
+    pub fn count_drop(&mut self, cause: DropCause, messages: u64) {
+        debug_assert!(
+            self.staged == self.committed,
+            "a drop is counted where it happens, not inside a batch"
+        );
+        self.drops.count(&self.storage, cause, messages);
+    }
+
+    /// Stages a gap record if drops have not been announced yet; to be committed together with the message behind it.
+    #[inline]
+    pub fn stage_gap(&mut self) -> Result<(), NoRoom> {
+        if !self.drops.is_pending() {
+            return Ok(());
+        }
+        let payload = self.drops.counts().to_bytes();
+        self.stage_copy(Kind::Gap, &payload, 0)?;
+        self.gap_staged = true;
+        Ok(())
+    }
+
+    /// Says that nothing more will come.
+    pub fn close(&self) {
+        // Release: a reader that sees it sees every record and every drop before it.
+        self.storage
+            .control(Control::Closed)
+            .store(1, Site::CloseStore.order(Ordering::Release));
+    }
+
+    #[inline]
+    fn put(&mut self, kind: Kind, len: usize, detail: u64) {
+        let offset = self.offset(self.staged);
+        let word = record::commit_word(kind, len as u32);
+        self.storage.store_detail(offset, detail);
+        let first = self.staged == self.committed;
+        if first {
+            self.first_word = word;
+        }
+        if !first || !Site::BatchFirstWordLast.holds() {
+            // Relaxed: no reader gets here before `commit` stores the first word with release. (The mutant stores that
+            // one here, with release, so that nothing but the order of words is wrong.)
+            let order = if first {
+                Ordering::Release
+            } else {
+                Ordering::Relaxed
+            };
+            self.storage.commit_word(offset).store(word, order);
+        }
+        self.staged.0 += record::record_bytes(len) as u64;
+    }
+
+    /// Looks at the cursors until `end` lies below the limit.
+    #[cold]
+    fn look_for_room(&mut self, end: u64) -> bool {
+        let capacity = self.storage.capacity() as u64;
+        let mut slowest = u64::MAX;
+        for reader in &mut self.readers {
+            if let Some(cursor) = &reader.cursor {
+                // Partner: the release in `Consumer::publish`; the reader's reads below it are over.
+                let now = Site::CursorLoad.load_acquire(cursor.word());
+                // A peer's word: only what moves forward, and not past what it can have read, counts.
+                if now > reader.seen.0
+                    && now <= self.committed.0
+                    && now.is_multiple_of(CELL_BYTES as u64)
+                {
+                    reader.seen = Position(now);
+                }
+            }
+            slowest = slowest.min(reader.seen.0);
+        }
+        self.limit = Position(slowest + capacity);
+        end <= self.limit.0
+    }
+
+    #[inline(always)]
+    fn offset(&self, position: Position) -> usize {
+        position.0 as usize & (self.storage.capacity() - 1)
+    }
+}

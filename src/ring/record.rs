@@ -1,0 +1,101 @@
+//! The header of a record.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bits 8..32 zero, bits 32..64 payload length in bytes |
+//! | 8..16 | detail, u64: the topic id of a message or of a topic definition; else zero |
+
+/// Bytes of a cell: the size of a header, the alignment of every record and of every payload.
+pub const CELL_BYTES: usize = 16;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message; the detail is its topic id.
+    Message = 1,
+    /// Fills the ring up to its end; the payload has no meaning.
+    Pad = 2,
+    /// Gives a topic id, the detail, a name, the payload. An id may be given another name later.
+    Topic = 3,
+    /// Messages are missing here; the payload holds the cumulative counts ([`super::DropCounts`]).
+    Gap = 4,
+}
+
+/// A committed record as found in a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub kind: Kind,
+    /// Offset of the payload in the ring, in bytes.
+    pub offset: usize,
+    /// Length of the payload in bytes.
+    pub len_bytes: usize,
+    /// The header's second word.
+    pub detail: u64,
+}
+
+/// Bytes that a record with this payload takes, header included.
+#[inline(always)]
+pub const fn record_bytes(payload_len: usize) -> usize {
+    CELL_BYTES + payload_len.next_multiple_of(CELL_BYTES)
+}
+
+impl Kind {
+    #[inline(always)]
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Message),
+            2 => Some(Self::Pad),
+            3 => Some(Self::Topic),
+            4 => Some(Self::Gap),
+            _ => None,
+        }
+    }
+}
+
+/// The commit word of a record.
+#[inline(always)]
+pub(super) const fn commit_word(kind: Kind, payload_len: u32) -> u64 {
+    (payload_len as u64) << 32 | kind as u64
+}
+
+/// Kind and payload length in a commit word; `None` if it is not one.
+#[inline(always)]
+pub(super) const fn parse_commit_word(word: u64) -> Option<(Kind, u32)> {
+    if word & 0xffff_ff00 != 0 {
+        return None;
+    }
+    match Kind::from_byte(word as u8) {
+        Some(kind) => Some((kind, (word >> 32) as u32)),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_words_have_their_documented_bytes() {
+        assert_eq!(
+            commit_word(Kind::Message, 40).to_le_bytes(),
+            [1, 0, 0, 0, 40, 0, 0, 0]
+        );
+        assert_eq!(
+            commit_word(Kind::Gap, 0x0102_0304).to_le_bytes(),
+            [4, 0, 0, 0, 4, 3, 2, 1]
+        );
+    }
+
+    #[test]
+    fn words_that_no_producer_stores_are_refused() {
+        for word in [5, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
+            assert_eq!(parse_commit_word(word), None, "{word:#x}");
+        }
+        assert_eq!(
+            parse_commit_word(commit_word(Kind::Pad, u32::MAX)),
+            Some((Kind::Pad, u32::MAX))
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! What a ring lies in: shared memory, the heap, or loom's cells.
+
+use crate::sync::AtomicU64;
+
+/// Words of a ring's control page, which the producer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Control {
+    /// 1 once the publisher has closed the lane.
+    Closed = 0,
+    /// 1 if the publisher, as a sleeper, issues the process-wide barrier; constant.
+    Barrier = 8,
+    /// The publisher's parked counter.
+    Parked = 128,
+    /// Messages dropped at once because the ring was full, cumulative.
+    DroppedFull = 256,
+    /// Messages dropped because the ring stayed full, cumulative.
+    DroppedDeadline = 264,
+}
+
+/// A ring as its reader has it.
+///
+/// Offsets are below `capacity()`. Everything here may be written by the producer at the same time, so an
+/// implementation for real memory reads words atomically.
+pub trait Read {
+    /// Bytes of the ring: a power of two, at least 256.
+    fn capacity(&self) -> usize;
+    /// The commit word of the cell at `offset`, a multiple of 16.
+    fn commit_word(&self, offset: usize) -> &AtomicU64;
+    /// The second word of the header at `offset`, a multiple of 16, of a committed record.
+    fn load_detail(&self, offset: usize) -> u64;
+    /// Copies out what lies at `offset`, a multiple of 16, within a committed record.
+    fn copy_out(&self, offset: usize, out: &mut [u8]);
+    /// A word of the control page.
+    fn control(&self, word: Control) -> &AtomicU64;
+}
+
+/// A ring as its producer has it.
+pub trait Write: Read {
+    /// Sets the second word of the header at `offset`, a multiple of 16, of a record that is not committed.
+    fn store_detail(&self, offset: usize, detail: u64);
+    /// Copies `bytes` to `offset`, a multiple of 16, within a record that is not committed.
+    fn copy_in(&self, offset: usize, bytes: &[u8]);
+}
+
+/// A ring whose payloads can be pointed at.
+///
+/// # Safety
+/// `address` gives pointers into one allocation of `capacity()` bytes, aligned as `offset` is up to 16 bytes, that
+/// lives as long as the implementor and began as zeros; it is readable, and writable where the implementor is [`Write`].
+#[expect(unsafe_code, reason = "implementing it is a promise about memory")]
+pub unsafe trait InPlace {
+    /// Address of the byte at `offset`, below `capacity()`.
+    fn address(&self, offset: usize) -> *mut u8;
+}
+
+/// Where a reader's position is published.
+pub trait Cursor {
+    /// The word, written by the reader, read by the producer.
+    fn word(&self) -> &AtomicU64;
+}

@@ -1,0 +1,83 @@
+//! Access to the bytes of a mapped segment.
+#![allow(unsafe_code)]
+//! The one invariant: `base` points to `len` mapped bytes, page-aligned, that stay mapped and allocated until `_keep` is
+//! dropped, and are accessed by atomic operations or through raw pointers only, never through references to plain bytes.
+
+use crate::sync::AtomicU64;
+use std::ptr::NonNull;
+
+use memmap2::MmapRaw;
+
+use super::{HEADER_BYTES, PAGE_BYTES};
+
+/// A mapped segment, header page included.
+pub(super) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+    /// Owns what `base` points to.
+    _keep: Keep,
+}
+
+/// Who unmaps the memory.
+pub(super) enum Keep {
+    Memfd(MmapRaw),
+    #[cfg(feature = "named")]
+    Named(shared_memory::Shmem),
+}
+
+impl Mapping {
+    /// Takes over a mapping; `None` if it has no header page, which the callers have excluded before.
+    pub(super) fn new(keep: Keep) -> Option<Self> {
+        let (base, len) = match &keep {
+            Keep::Memfd(map) => (map.as_mut_ptr(), map.len()),
+            #[cfg(feature = "named")]
+            Keep::Named(map) => (map.as_ptr(), map.len()),
+        };
+        let base = NonNull::new(base)
+            .filter(|base| base.cast::<AtomicU64>().is_aligned() && len > PAGE_BYTES)?;
+        Some(Self {
+            base,
+            len,
+            _keep: keep,
+        })
+    }
+
+    /// Bytes behind the header page.
+    pub(super) fn data_len(&self) -> usize {
+        self.len - PAGE_BYTES
+    }
+
+    /// Start of the data.
+    pub(super) fn data_ptr(&self) -> *mut u8 {
+        // SAFETY: `new` has checked that the mapping is longer than the header page.
+        unsafe { self.base.as_ptr().add(PAGE_BYTES) }
+    }
+
+    /// The 8 bytes at `offset` of the data; `None` if that is out of bounds or no multiple of 8.
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> Option<&AtomicU64> {
+        let inside = offset.is_multiple_of(8) && offset < self.data_len();
+        inside.then(|| self.raw_word(PAGE_BYTES + offset))
+    }
+
+    /// The words of the header.
+    pub(super) fn header_words(&self) -> [&AtomicU64; HEADER_BYTES / 8] {
+        std::array::from_fn(|i| self.raw_word(i * 8))
+    }
+
+    #[inline]
+    fn raw_word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
+        // SAFETY: the callers give an offset within `len`, which is what is mapped.
+        let word = unsafe { self.base.as_ptr().add(offset) };
+        // SAFETY: mapped as long as `self` lives, aligned since base and offset are; plain access to it does not exist
+        // (the invariant), and the owner's own raw access to data is the ring's, which touches words by atomics alone.
+        unsafe { AtomicU64::from_ptr(word.cast()) }
+    }
+}
+
+// SAFETY: memory that other processes change is accessed as above, so from which thread does not matter; dropping `_keep`
+// on another thread unmaps, which the kernel does for any thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as for `Send`; all of `&self` is atomic access or gives raw pointers.
+unsafe impl Sync for Mapping {}

@@ -1,0 +1,150 @@
+//! The only door to atomics, fences, spin hints.
+//!
+//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`) is model-checked as it is
+//! compiled for use. [`Site`] is the table of everything that a proof rests on: `loom-tests` weakens one site at a time
+//! and demands that some model then fails, so an ordering that is stronger than needed, or a model that checks nothing,
+//! is found.
+
+#[cfg(not(ring_loom))]
+pub use core::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence, fence},
+};
+#[cfg(ring_loom)]
+pub use loom::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};
+
+/// A place at which an ordering, or a step, carries a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Site {
+    /// Producer, commit word: release, so that payload and following zero are visible to whoever sees the word.
+    RingCommit,
+    /// Consumer, commit word: acquire, partner of `RingCommit`.
+    RingPoll,
+    /// Consumer, cursor: release, so that its reads of the payload are over before the producer writes there.
+    CursorStore,
+    /// Producer, cursor: acquire, partner of `CursorStore`.
+    CursorLoad,
+    /// Producer, drop counters: release, so that the records committed before the drop are seen with it.
+    DropStore,
+    /// Consumer, drop counters: acquire, partner of `DropStore`.
+    DropLoad,
+    /// Producer, closed word: release, so that every record and every drop before it are seen with it.
+    CloseStore,
+    /// Consumer, closed word: acquire, partner of `CloseStore`.
+    CloseLoad,
+    /// Producer: the header behind a record is zeroed at all.
+    ZeroNextHeader,
+    /// Producer: that happens before the record is committed.
+    ZeroBeforeCommit,
+    /// Producer: the header behind a record is part of the room that the record needs.
+    ReserveNextHeader,
+    /// Producer: of a batch, the first word is stored last.
+    BatchFirstWordLast,
+    /// Consumer: the header is looked at again between the drop counters and the report of a gap.
+    GapLookAgain,
+    /// Waker: a fence between its commit and its look at the parked counter.
+    WakerFence,
+    /// Sleeper: a fence between raising its parked counter and its last look.
+    SleeperFence,
+    /// Sleeper: that last look.
+    SleeperLookAgain,
+    /// Sleeper: the parked counter rises again after each sleep, so that the next sleep has a value of its own.
+    SleeperRetire,
+    /// Waker: it remembers the value that it rang for only when it has rung.
+    WakerRemember,
+    /// Waker: it does not ring again for that value, so a sleep costs one system call.
+    WakerOnce,
+}
+
+impl Site {
+    /// Every site, in the order of declaration.
+    #[cfg_attr(
+        not(ring_loom),
+        allow(dead_code, reason = "read by the model checks only")
+    )]
+    pub const ALL: [Site; 19] = [
+        Site::RingCommit,
+        Site::RingPoll,
+        Site::CursorStore,
+        Site::CursorLoad,
+        Site::DropStore,
+        Site::DropLoad,
+        Site::CloseStore,
+        Site::CloseLoad,
+        Site::ZeroNextHeader,
+        Site::ZeroBeforeCommit,
+        Site::ReserveNextHeader,
+        Site::BatchFirstWordLast,
+        Site::GapLookAgain,
+        Site::WakerFence,
+        Site::SleeperFence,
+        Site::SleeperLookAgain,
+        Site::SleeperRetire,
+        Site::WakerRemember,
+        Site::WakerOnce,
+    ];
+
+    /// The ordering at this site: `strong`, unless a model check has weakened the site.
+    #[inline(always)]
+    pub fn order(self, strong: Ordering) -> Ordering {
+        if self.holds() {
+            strong
+        } else {
+            Ordering::Relaxed
+        }
+    }
+
+    /// [`load_acquire`], unless a model check has weakened the site.
+    #[inline(always)]
+    pub fn load_acquire(self, word: &AtomicU64) -> u64 {
+        if self.holds() {
+            load_acquire(word)
+        } else {
+            word.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Whether the step at this site is taken; false only while a model check has taken it out.
+    #[cfg(not(ring_loom))]
+    #[inline(always)]
+    pub const fn holds(self) -> bool {
+        true
+    }
+
+    /// Whether the step at this site is taken; false only while a model check has taken it out.
+    #[cfg(ring_loom)]
+    pub fn holds(self) -> bool {
+        weakened() != Some(self)
+    }
+}
+
+/// Loads a word with acquire that may lie in memory which this process has mapped read-only.
+///
+/// Of such memory the standard library promises relaxed loads only (`std::sync::atomic`, "Atomic accesses to read-only
+/// memory"), so the ordering comes from a fence, which costs nothing on x86-64.
+#[inline(always)]
+pub fn load_acquire(word: &AtomicU64) -> u64 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}
+
+/// Name of the environment variable that names the one weakened site.
+#[cfg(ring_loom)]
+pub const WEAKEN: &str = "RINGMAIN_WEAKEN";
+
+#[cfg(ring_loom)]
+fn weakened() -> Option<Site> {
+    static WEAKENED: std::sync::OnceLock<Option<Site>> = std::sync::OnceLock::new();
+    *WEAKENED.get_or_init(|| {
+        let name = std::env::var(WEAKEN).ok()?;
+        let site = Site::ALL
+            .into_iter()
+            .find(|site| format!("{site:?}") == name);
+        Some(site.unwrap_or_else(|| panic!("{WEAKEN}={name} names no site")))
+    })
+}

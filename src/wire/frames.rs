@@ -1,0 +1,337 @@
+//! The frames, one enum for each direction.
+
+use std::time::Duration;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::{ClientInfo, Limits, Listing, Refusal};
+use crate::message::MessageType;
+
+/// Correlates a reply with its request; chosen by the client, unique among its open requests.
+pub type RequestId = u64;
+/// Names a publisher or a subscriber within its client; chosen by the client, never used twice.
+pub type HandleId = u32;
+/// Names a lane within a broker incarnation; chosen by the broker, never used twice.
+pub type LaneId = u64;
+
+/// What a subscriber wants done with a message for which its lane has no room.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The publisher waits, up to this long; then the message is dropped, counted and reported as a gap.
+    Block {
+        /// The longest that one `publish` waits for this subscriber.
+        deadline: Duration,
+    },
+    /// The message that finds no room is dropped, counted and reported as a gap; the publisher never waits.
+    DropNewest,
+}
+
+/// Where the memory of a segment is found.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum SegmentSource {
+    /// A sealed memfd, the first descriptor of the frame.
+    Descriptor,
+    /// A named segment of the `shared_memory` backend.
+    Named(String),
+}
+
+/// What a client declares when it opens a publisher.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PublisherSpec {
+    /// Topics that it may publish to: all that this one includes.
+    pub topic: String,
+    /// Type of its messages.
+    pub message_type: MessageType,
+    /// Largest payload, in bytes.
+    pub max_message_bytes: u64,
+    /// The longest deadline that it accepts of a `Block` subscriber.
+    pub block_cap: Option<Duration>,
+}
+
+/// What a client declares when it opens a subscriber.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SubscriberSpec {
+    /// What it listens to; at least one pattern.
+    pub patterns: Vec<String>,
+    /// Type of the messages that it takes; `None` takes every type.
+    pub message_type: Option<MessageType>,
+    /// What happens when a lane is full.
+    pub overflow: Overflow,
+    /// Smallest ring of a lane, in bytes; 0 leaves the size to the publisher.
+    pub ring_bytes: u64,
+    /// Whether publishers of the same client reach it.
+    pub self_delivery: bool,
+}
+
+/// A lane as its publisher's client sees it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The lane.
+    pub lane: LaneId,
+    /// The publisher, a handle of the client that gets the frame.
+    pub publisher: HandleId,
+    /// Name of the subscribing client.
+    pub subscriber_name: String,
+    /// All patterns of the subscriber.
+    pub patterns: Vec<String>,
+    /// The subscriber's policy.
+    pub overflow: Overflow,
+    /// The smallest ring that the subscriber asks for, in bytes.
+    pub ring_bytes: u64,
+}
+
+/// One step from the routes that a client knows to those that the broker decided.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum RouteChange {
+    /// The lane is new, or its patterns have changed.
+    Set(Route),
+    /// The lane ends: its subscriber is gone.
+    Remove {
+        /// The publisher, a handle of the client that gets the frame.
+        publisher: HandleId,
+        /// The lane.
+        lane: LaneId,
+    },
+}
+
+/// Why a client does not take part in a lane.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneRefusal {
+    /// The publisher could not make the ring; the text is the system's.
+    #[error("the publisher could not make a ring: {0}")]
+    Ring(String),
+    /// The subscriber could not map the ring, or has no area for it; the text says why.
+    #[error("the subscriber could not take the ring: {0}")]
+    Subscriber(String),
+    /// The publisher could not map the cursor page; the text says why.
+    #[error("the publisher could not take the cursor page: {0}")]
+    Cursor(String),
+}
+
+/// The first frame of the broker.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// This client, unique within the incarnation.
+    pub client: u64,
+    /// This run of the broker: random.
+    pub incarnation: u128,
+    /// Index of the client's route-epoch word in the segment that comes with the frame.
+    pub epoch_index: u32,
+    /// Where that segment is found.
+    pub epochs: SegmentSource,
+    /// What the broker allows.
+    pub limits: Limits,
+}
+
+/// Frames from a client.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum ToBroker {
+    /// The first frame.
+    Hello {
+        /// A name for people, at most [`Limits::name_bytes`] long.
+        name: String,
+    },
+    /// Answered by `Opened`, behind all present routes, or `Refused`.
+    OpenPublisher {
+        /// To be repeated in the answer.
+        request: RequestId,
+        /// The new handle.
+        publisher: HandleId,
+        /// What it declares.
+        spec: PublisherSpec,
+    },
+    /// Ends a publisher and its lanes. Not answered.
+    ClosePublisher {
+        /// The handle.
+        publisher: HandleId,
+    },
+    /// Answered by `Opened` once the epochs of all clients that it concerns are raised, or `Refused`.
+    OpenSubscriber {
+        /// To be repeated in the answer.
+        request: RequestId,
+        /// The new handle.
+        subscriber: HandleId,
+        /// What it declares.
+        spec: SubscriberSpec,
+    },
+    /// Adds and removes patterns of an open subscriber. Answered like `OpenSubscriber`.
+    ChangePatterns {
+        /// To be repeated in the answer.
+        request: RequestId,
+        /// The handle.
+        subscriber: HandleId,
+        /// Patterns to add; those it has already do not count.
+        add: Vec<String>,
+        /// Patterns to remove; those it does not have do not count.
+        remove: Vec<String>,
+    },
+    /// Ends a subscriber and its lanes. Not answered.
+    CloseSubscriber {
+        /// The handle.
+        subscriber: HandleId,
+    },
+    /// The publisher's half of a lane. Descriptors: the ring (if `segment` is `Descriptor`), the publisher's bell.
+    OfferLane {
+        /// The lane.
+        lane: LaneId,
+        /// The ring.
+        segment: SegmentSource,
+    },
+    /// The subscriber's half of a lane. Descriptors: the cursor page (if `segment` is `Descriptor`), the subscriber's bell.
+    AcceptLane {
+        /// The lane.
+        lane: LaneId,
+        /// The cursor page.
+        segment: SegmentSource,
+        /// Index of the lane's area in it.
+        area: u32,
+    },
+    /// The sender, on either side of the lane, cannot take part in it; the lane ends.
+    RefuseLane {
+        /// The lane.
+        lane: LaneId,
+        /// Why.
+        reason: LaneRefusal,
+    },
+    /// The descriptors of the last `LaneOffered` or `LaneAccepted` have arrived; the next of these may come.
+    Received,
+    /// Answered by `Pong`.
+    Ping {
+        /// To be repeated in the answer.
+        request: RequestId,
+    },
+    /// Answered by `Listed`. With `live`, by `Refused` while an earlier one of the same client waits for its topics.
+    List {
+        /// To be repeated in the answer.
+        request: RequestId,
+        /// Only what meets this pattern.
+        pattern: String,
+        /// Also ask the publishers for the topics that they use at the moment.
+        live: bool,
+    },
+    /// Answered by `Clients`.
+    ListClients {
+        /// To be repeated in the answer.
+        request: RequestId,
+    },
+    /// Answers `QueryTopics`.
+    LiveTopics {
+        /// Repeated from the query.
+        query: u64,
+        /// Topics in use, at most [`Limits::listed_topics`].
+        topics: Vec<String>,
+    },
+}
+
+/// Frames from the broker.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum ToClient {
+    /// The first frame. Descriptors: the epoch segment, if its source is `Descriptor`.
+    Welcome(Welcome),
+    /// A request that opens or changes something has been carried out.
+    Opened {
+        /// The request.
+        request: RequestId,
+    },
+    /// A request has been refused; or, with request 0, the `Hello`.
+    Refused {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Changes of the routes of the client's publishers. The epoch holds when all of them are applied.
+    Routes {
+        /// Value of the client's route-epoch word that this frame brings it to.
+        epoch: u64,
+        /// The changes, in order.
+        changes: Vec<RouteChange>,
+    },
+    /// A publisher made a ring for one of the client's subscribers. Descriptors: the publisher's process, then the ring
+    /// (if `segment` is `Descriptor`), then the publisher's bell.
+    LaneOffered {
+        /// The lane.
+        lane: LaneId,
+        /// The subscriber, a handle of the client.
+        subscriber: HandleId,
+        /// Number of the publishing client.
+        publisher_client: u64,
+        /// The publisher, a handle of that client.
+        publisher_handle: HandleId,
+        /// Name of the publishing client.
+        publisher_name: String,
+        /// What the publisher declared.
+        publisher: PublisherSpec,
+        /// The ring.
+        segment: SegmentSource,
+    },
+    /// The subscriber of a lane has mapped its ring. Descriptors: the subscriber's process, then the cursor page (if
+    /// `segment` is `Descriptor`), then the subscriber's bell.
+    LaneAccepted {
+        /// The lane.
+        lane: LaneId,
+        /// The cursor page.
+        segment: SegmentSource,
+        /// Index of the lane's area in it.
+        area: u32,
+    },
+    /// The publisher of a lane that had been offered is gone; what lies in the ring is still to be read.
+    LaneEnded {
+        /// The lane.
+        lane: LaneId,
+        /// The subscriber, a handle of the client.
+        subscriber: HandleId,
+        /// Name of the publishing client.
+        publisher_name: String,
+        /// Why, if it was not simply closed. The lane may not have been offered then.
+        refusal: Option<LaneRefusal>,
+    },
+    /// Answers `Ping`.
+    Pong {
+        /// The request.
+        request: RequestId,
+    },
+    /// Answers `List`, in parts.
+    Listed {
+        /// The request.
+        request: RequestId,
+        /// A part of the answer.
+        part: Listing,
+        /// Whether this part is the last.
+        last: bool,
+    },
+    /// Answers `ListClients`, in parts.
+    Clients {
+        /// The request.
+        request: RequestId,
+        /// A part of the answer.
+        part: Vec<ClientInfo>,
+        /// Whether this part is the last.
+        last: bool,
+    },
+    /// Asks which topics a publisher uses; answered by `LiveTopics`.
+    QueryTopics {
+        /// To be repeated in the answer.
+        query: u64,
+        /// The publisher, a handle of the client.
+        publisher: HandleId,
+        /// Only topics that meet this pattern.
+        pattern: String,
+    },
+}
+
+impl ToBroker {
+    /// The request that the frame is, if it is one that is answered.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::OpenPublisher { request, .. }
+            | Self::OpenSubscriber { request, .. }
+            | Self::ChangePatterns { request, .. }
+            | Self::Ping { request }
+            | Self::List { request, .. }
+            | Self::ListClients { request } => Some(*request),
+            _ => None,
+        }
+    }
+}
