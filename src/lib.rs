@@ -28,6 +28,8 @@ pub mod wire;
 pub(crate) mod lane;
 pub(crate) mod link;
 
+pub(crate) mod relay;
+
 #[cfg(feature = "broker")]
 pub mod broker;
 mod client;

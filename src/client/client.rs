@@ -1,6 +1,7 @@
 //! Joining a bus.
 
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::link::{self, Address, Link};
 use crate::message::Message;
+use crate::relay;
 use crate::segment::fork::ProcessMark;
 use crate::segment::{Backend, SegmentOptions};
 use crate::topic::Pattern;
@@ -52,16 +54,21 @@ pub struct Client {
 pub struct ClientBuilder {
     name: Option<String>,
     options: SegmentOptions,
+    peer_timeout: Option<Duration>,
 }
 
 struct Inner {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The control thread; behind it the relay, if the broker is on another host.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Client {
-    /// Joins the bus at an address as `RINGMAIN_BUS` and `--bus` take it: a bus' name, `unix:PATH`, `memory:NAME`. Waits
-    /// for the broker, ten seconds at most.
+    /// Joins the bus at an address as `RINGMAIN_BUS` and `--bus` take it: a bus' name, `unix:PATH`, `memory:NAME`,
+    /// `tcp://HOST:PORT`. Waits for the broker, ten seconds at most.
+    ///
+    /// Over TCP the client has a second thread, its relay. Its last handle then waits, when it is dropped, until what was
+    /// published has arrived at the broker's host, ten seconds at most.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -216,6 +223,13 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a broker on another host may be silent before it counts as gone, and how long connecting to it may take;
+    /// 10 seconds unless set.
+    pub fn peer_timeout(mut self, timeout: Duration) -> Self {
+        self.peer_timeout = Some(timeout);
+        self
+    }
+
     /// Joins the bus at an address; see [`Client::connect`].
     ///
     /// # Errors
@@ -234,10 +248,10 @@ impl ClientBuilder {
         // A sandbox may forbid it; then the error comes with the descriptor that is one too many.
         let _ = raise_descriptor_limit();
         let mark = ProcessMark::here().map_err(system("a page"))?;
-        let stream = link::connect(address)?;
+        let (stream, relay) = self.dial(address)?;
         stream.set_nonblocking(true).map_err(system("a socket"))?;
         let bell = Bell::new().map_err(system("a bell"))?;
-        let name = self.name.unwrap_or_else(program_name);
+        let name = self.name.clone().unwrap_or_else(program_name);
         let shared = Arc::new(Shared::new(name, mark, self.options, bell.sender));
         let link = Link::new(stream, Versions::OURS, Limits::default().frame_bytes);
         let (joining, joined) = sync_channel(1);
@@ -248,7 +262,7 @@ impl ClientBuilder {
             .map_err(system("a thread"))?;
         let inner = Inner {
             shared,
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(std::iter::once(thread).chain(relay).collect()),
         };
         match joined.recv_timeout(REPLY_PATIENCE) {
             Ok(result) => result.map(|()| Client {
@@ -261,18 +275,37 @@ impl ClientBuilder {
     }
 }
 
+impl ClientBuilder {
+    /// A connection to the broker, or to the relay that stands for it here.
+    fn dial(
+        &self,
+        address: &Address,
+    ) -> Result<(UnixStream, Option<JoinHandle<()>>), ConnectError> {
+        let Address::Tcp { host, port } = address else {
+            return Ok((link::connect(address)?, None));
+        };
+        let patience = self.peer_timeout.unwrap_or(relay::DEFAULT_PATIENCE);
+        let far = relay::dial(host, *port, patience)?;
+        let frame_bytes = Limits::default().frame_bytes;
+        let (stream, thread) =
+            relay::beside_client(far, patience, frame_bytes).map_err(|source| {
+                ConnectError::System {
+                    what: "a relay",
+                    source,
+                }
+            })?;
+        Ok((stream, Some(thread)))
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if self.shared.mark().is_forked() {
             return;
         }
         self.shared.command(Command::Stop);
-        if let Some(thread) = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             // It has not panicked, or has said so itself.
             let _ = thread.join();
         }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::lane::LaneError;
 use crate::link::{self, AddressError, LinkError};
 use crate::message::{EncodeError, LayoutError, ViewError};
+use crate::relay::DialError;
 use crate::segment::SegmentError;
 use crate::topic::{Topic, TopicError};
 use crate::wake::KernelError;
@@ -26,6 +27,9 @@ pub enum ConnectError {
     /// Nobody could be connected to.
     #[error(transparent)]
     Connect(#[from] link::ConnectError),
+    /// The broker's host could not be connected to.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// The link broke before the broker had welcomed the client.
     #[error(transparent)]
     Link(#[from] LinkError),

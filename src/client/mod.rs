@@ -10,7 +10,6 @@ mod error;
 mod inbound;
 mod mailbox;
 mod outbound;
-mod peers;
 mod publisher;
 mod sample;
 pub(crate) mod session;

@@ -75,7 +75,7 @@ pub enum AnyMessage {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// How many.
+    /// How many; at least so many where the cause is [`GapCause::TransportLost`].
     pub lost: u64,
     /// The sequence number of the first of them.
     pub first_sequence: u64,
@@ -93,6 +93,9 @@ pub enum GapCause {
     Overflow,
     /// The lane was full for longer than the policy has the publisher wait.
     Deadline,
+    /// The connection to the publisher's host, or its broker, is gone: how many messages were on their way is not known.
+    /// The lane has ended.
+    TransportLost,
 }
 
 /// Settles how a subscriber is opened; see [`Client::subscriber`].
@@ -297,6 +300,12 @@ impl<T: Receive + ?Sized> Subscriber<T> {
                 },
                 publisher: self.inbound.lane(lane).publisher().name.clone(),
             })),
+            Found::Lost { lane, first } => Err(RecvError::Gap(Gap {
+                lost: 0,
+                first_sequence: first,
+                cause: GapCause::TransportLost,
+                publisher: self.inbound.lane(lane).publisher().name.clone(),
+            })),
         }
     }
 
@@ -363,13 +372,19 @@ impl fmt::Display for Gap {
         let Self {
             lost,
             first_sequence,
+            cause,
             publisher,
-            ..
         } = self;
-        write!(
-            f,
-            "{lost} messages of {publisher} are lost from number {first_sequence} on: the lane was full"
-        )
+        match cause {
+            GapCause::Overflow | GapCause::Deadline => write!(
+                f,
+                "{lost} messages of {publisher} are lost from number {first_sequence} on: the lane was full"
+            ),
+            GapCause::TransportLost => write!(
+                f,
+                "messages of {publisher} may be lost from number {first_sequence} on: the connection to its host broke"
+            ),
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl CursorArea {
         self.index
     }
 
+    /// The page that it is in.
+    pub fn page(&self) -> &Arc<CursorPage> {
+        &self.page
+    }
+
     fn left(&self) -> &AtomicU64 {
         self.page
             .segment

@@ -4,12 +4,14 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod cursor_page;
+mod pages;
 mod peer;
 mod reader;
 mod ring_memory;
 mod writer;
 
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use pages::CursorPages;
 pub use peer::Peer;
 pub use reader::{LaneError, Next, Reader};
 pub use ring_memory::{OwnRing, PeerRing};

@@ -1,7 +1,7 @@
 //! The subscriber's end of a lane.
 
 use crate::ring::{
-    Consumer, Control, DropCounts, Kind, Polled, Published, Read, Record, Violation,
+    Consumer, Control, DropCounts, Ending, Kind, Polled, Published, Read, Record, Violation,
 };
 use crate::sync::Ordering;
 use crate::topic::{MAX_NAME_BYTES, Topic};
@@ -28,6 +28,12 @@ pub enum Next {
         /// How many.
         counts: DropCounts,
         /// Sequence number of the first of them.
+        first: u64,
+    },
+    /// The lane has ended because the transport to the publisher's host broke: messages may be missing, from this
+    /// sequence number on. What ends a lane is its user's to look at; [`Reader::next`] does not give this.
+    Lost {
+        /// Sequence number of the first that may be missing.
         first: u64,
     },
     /// Nothing, so far.
@@ -152,6 +158,16 @@ impl Reader {
     /// Whether the publisher has said that nothing more will come; what it sent before is visible after this.
     pub fn is_closed(&self) -> bool {
         self.consumer.is_closed()
+    }
+
+    /// How the publisher has ended the lane, if it has; like [`Reader::is_closed`].
+    pub fn ending(&self) -> Option<Ending> {
+        self.consumer.ending()
+    }
+
+    /// How the lane ends by the exit of its publisher's process.
+    pub fn ending_by_exit(&self) -> Ending {
+        self.consumer.ending_by_exit()
     }
 
     /// Says that this lane is read no more.

@@ -15,7 +15,8 @@ use super::place;
 /// | `NAME` | that bus of this user: `$XDG_RUNTIME_DIR/ringmain/NAME.sock`, else `/tmp/ringmain-UID/NAME.sock` |
 /// | `unix:PATH` | a Unix socket |
 /// | `memory:NAME` | a broker that is embedded in this process |
-/// | `tcp://HOST:PORT`, `tls://HOST:PORT` | another host; not supported yet |
+/// | `tcp://HOST:PORT` | another host, by name or number; nothing is encrypted |
+/// | `tls://HOST:PORT` | another host, with encryption; not supported yet |
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {

@@ -15,8 +15,8 @@ use super::{Address, PlaceError, Provision, memory};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This kind of address is planned.
-    #[error("{address} is not supported yet: use a bus of this machine")]
+    /// This kind of address is planned, or not one of this host.
+    #[error("{address} is not supported yet: use a bus of this machine, or tcp://HOST:PORT")]
     NotSupported {
         /// The address.
         address: Address,
@@ -68,7 +68,7 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to the broker at an address. Does not block.
+/// Connects to the broker at an address of this host. Does not block.
 ///
 /// # Errors
 /// See [`ConnectError`].

@@ -6,6 +6,7 @@
 mod address;
 mod connect;
 mod memory;
+mod peers;
 mod place;
 mod rights;
 mod socket;
@@ -13,5 +14,6 @@ mod socket;
 pub use address::{Address, AddressError};
 pub use connect::{ConnectError, SOCKET_PATH_BYTES, connect};
 pub use memory::{MemoryListener, NameTaken};
+pub use peers::Peers;
 pub use place::{PlaceError, Provision};
 pub use socket::{Descriptor, Link, LinkError, Outgoing, Progress, Received};

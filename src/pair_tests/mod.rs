@@ -46,6 +46,7 @@ impl Net {
             let peer = Peer {
                 uid: 7,
                 pid: index as u32,
+                remote: None,
             };
             let process = 1000 + index as u32;
             engine.handle(

@@ -1,7 +1,7 @@
 //! The reading end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCounts, Kind, Losses, Position, Read, Record,
+    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record,
     max_payload_bytes,
     record::{parse_commit_word, record_bytes},
 };
@@ -55,6 +55,12 @@ pub enum Violation {
     #[error("a misplaced pad at position {position}")]
     Pad {
         /// Where it stands.
+        position: u64,
+    },
+    /// More records without a message behind them than a producer ever puts.
+    #[error("records without a message before position {position}")]
+    Prelude {
+        /// Behind them.
         position: u64,
     },
     /// A gap record of the wrong length, or with counts below those that were told before.
@@ -145,8 +151,19 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
 
     /// Whether the producer has said that nothing more will come. What it committed before is visible after this.
     pub fn is_closed(&self) -> bool {
+        self.ending().is_some()
+    }
+
+    /// How the producer closed, if it has; like [`Consumer::is_closed`].
+    pub fn ending(&self) -> Option<Ending> {
         // Partner: the release in `Producer::close`.
-        Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)) != 0
+        Ending::of(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
+    }
+
+    /// What it means when the producer's process has exited: one that passes on for another host, and did not close, may
+    /// have had more to pass on.
+    pub fn ending_by_exit(&self) -> Ending {
+        Ending::by_exit(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
     }
 
     #[inline(always)]
@@ -157,26 +174,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
 
     #[inline]
     fn check(&self, word: u64) -> Result<Record, Violation> {
-        let position = self.position.0;
-        let Some((kind, len)) = parse_commit_word(word) else {
-            return Err(Violation::CommitWord { word, position });
-        };
-        let (len, offset, capacity) = (len as usize, self.offset(), self.storage.capacity());
-        let limit = max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES);
-        if len > limit {
-            return Err(Violation::Length {
-                len,
-                position,
-                limit,
-            });
-        }
-        let detail = self.storage.load_detail(offset);
-        Ok(Record {
-            kind,
-            offset: offset + CELL_BYTES,
-            len_bytes: len,
-            detail,
-        })
+        checked(&self.storage, self.position, word)
     }
 
     /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap
@@ -232,6 +230,34 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     fn offset(&self) -> usize {
         self.position.0 as usize & (self.storage.capacity() - 1)
     }
+}
+
+/// The record with this commit word, if it is one that can stand at `position`.
+#[inline]
+pub(super) fn checked(
+    storage: &impl Read,
+    Position(position): Position,
+    word: u64,
+) -> Result<Record, Violation> {
+    let Some((kind, len)) = parse_commit_word(word) else {
+        return Err(Violation::CommitWord { word, position });
+    };
+    let capacity = storage.capacity();
+    let (len, offset) = (len as usize, position as usize & (capacity - 1));
+    let limit = max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES);
+    if len > limit {
+        return Err(Violation::Length {
+            len,
+            position,
+            limit,
+        });
+    }
+    Ok(Record {
+        kind,
+        offset: offset + CELL_BYTES,
+        len_bytes: len,
+        detail: storage.load_detail(offset),
+    })
 }
 
 /// Whether the producer can know of more room.

@@ -53,7 +53,8 @@ impl DropCounts {
         self.0.iter().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
-    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+    /// As a gap record has them.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         for (cell, count) in bytes.chunks_exact_mut(8).zip(self.0) {
             cell.copy_from_slice(&count.to_le_bytes());
@@ -61,7 +62,8 @@ impl DropCounts {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+    /// The counters in the payload of a gap record.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let mut counts = Self::default();
         for (cell, count) in bytes.chunks_exact(8).zip(&mut counts.0) {
             let mut word = [0; 8];
@@ -69,6 +71,16 @@ impl DropCounts {
             *count = u64::from_le_bytes(word);
         }
         counts
+    }
+
+    /// Stores the counters of another ring into the control page of its replica.
+    pub(super) fn store(self, storage: &impl Read) {
+        for (word, count) in Self::WORDS.into_iter().zip(self.0) {
+            // Partner: the acquire in `DropCounts::load`.
+            storage
+                .control(word)
+                .store(count, Site::DropStore.order(Ordering::Release));
+        }
     }
 
     /// The counters as they stand in the control page.

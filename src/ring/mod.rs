@@ -22,6 +22,8 @@
 
 mod consumer;
 mod drops;
+#[cfg(not(ring_loom))]
+mod mirror;
 mod producer;
 mod record;
 mod storage;
@@ -40,9 +42,11 @@ pub use drops::{DropCause, DropCounts, DropLog, Losses};
 pub use heap::HeapRing;
 #[cfg(not(ring_loom))]
 pub use in_place::{Room, Staged};
+#[cfg(not(ring_loom))]
+pub use mirror::{Replica, ReplicaError, Tail};
 pub use producer::{NoRoom, Producer};
 pub use record::{CELL_BYTES, Kind, Record, record_bytes};
-pub use storage::{Control, Cursor, InPlace, Read, Write};
+pub use storage::{Control, Cursor, Ending, InPlace, Read, Write};
 
 /// A place in the stream of a ring's bytes: bytes since the ring was made. Its low bits are the offset in the ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,8 @@
 //! The writing end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCause, DropLog, Kind, Position, Write, max_payload_bytes,
-    record,
+    CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, Write,
+    max_payload_bytes, record,
 };
 use crate::sync::{Ordering, Site};
 
@@ -212,12 +212,22 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         Ok(())
     }
 
+    /// Where the next record goes, nothing being staged.
+    pub fn committed(&self) -> Position {
+        self.committed
+    }
+
     /// Says that nothing more will come.
     pub fn close(&self) {
+        self.close_with(Ending::Closed);
+    }
+
+    /// Says that nothing more will come, and why.
+    pub fn close_with(&self, ending: Ending) {
         // Release: a reader that sees it sees every record and every drop before it.
         self.storage
             .control(Control::Closed)
-            .store(1, Site::CloseStore.order(Ordering::Release));
+            .store(ending as u64, Site::CloseStore.order(Ordering::Release));
     }
 
     #[inline]

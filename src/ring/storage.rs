@@ -6,7 +6,7 @@ use crate::sync::AtomicU64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Control {
-    /// 1 once the publisher has closed the lane.
+    /// Whether the publisher has closed the lane, and how ([`Ending`]).
     Closed = 0,
     /// 1 if the publisher, as a sleeper, issues the process-wide barrier; constant.
     Barrier = 8,
@@ -16,6 +16,42 @@ pub enum Control {
     DroppedFull = 256,
     /// Messages dropped because the ring stayed full, cumulative.
     DroppedDeadline = 264,
+}
+
+/// How a lane ended; a value of [`Control::Closed`], where 0 means that it is open.
+///
+/// A relay, which passes on what comes from another host, stores [`Ending::RELAYED`] before anybody else has the ring: if
+/// its process exits without closing, readers know that there may have been more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Ending {
+    /// The publisher has said that nothing more comes.
+    Closed = 1,
+    /// The transport between the publisher's host and this one broke.
+    TransportLost = 3,
+}
+
+impl Ending {
+    /// A lane that is open, and passed on by a relay.
+    pub const RELAYED: u64 = 2;
+
+    /// What a value says; `None` while the lane is open.
+    #[inline]
+    pub fn of(value: u64) -> Option<Self> {
+        match value {
+            0 | Self::RELAYED => None,
+            3 => Some(Self::TransportLost),
+            _ => Some(Self::Closed),
+        }
+    }
+
+    /// What a value says once the publisher's process has exited.
+    pub fn by_exit(value: u64) -> Self {
+        match value {
+            Self::RELAYED | 3 => Self::TransportLost,
+            _ => Self::Closed,
+        }
+    }
 }
 
 /// A ring as its reader has it.

@@ -107,6 +107,9 @@ pub enum LaneRefusal {
     /// The publisher could not map the cursor page; the text says why.
     #[error("the publisher could not take the cursor page: {0}")]
     Cursor(String),
+    /// The connection to the publisher's host broke before its ring was offered: what it has published by then is lost.
+    #[error("the connection to the publisher's host broke")]
+    TransportLost,
 }
 
 /// The first frame of the broker.
@@ -221,6 +224,12 @@ pub enum ToBroker {
         query: u64,
         /// Topics in use, at most [`Limits::listed_topics`].
         topics: Vec<String>,
+    },
+    /// From a client on another host, which has no route-epoch word: every `publish` that starts from now on knows the
+    /// routes of this epoch.
+    RoutesSeen {
+        /// Of a `Routes` frame.
+        epoch: u64,
     },
 }
 

@@ -16,6 +16,8 @@ pub struct ClientInfo {
     pub pid: u32,
     /// Its user, as the kernel says.
     pub uid: u32,
+    /// Where it is, if that is another host; process and user are the broker's own then.
+    pub remote: Option<String>,
     /// Open publishers.
     pub publishers: u32,
     /// Open subscribers.

@@ -16,13 +16,15 @@ pub enum Transport {
     Unix,
     /// Broker and peers are threads of the test.
     Memory,
+    /// Broker and peers are processes, each peer connected by TCP as if it were on another host.
+    Tcp,
 }
 
 /// A bus for one test; ends with it.
 pub struct Bus {
     transport: Transport,
     address: String,
-    /// Of transport `Unix`.
+    /// Of transports `Unix` and `Tcp`.
     broker_process: Option<Peer>,
     /// Of transport `Memory`.
     broker: Option<Broker>,
@@ -31,7 +33,16 @@ pub struct Bus {
 
 /// Runs a test on every transport.
 pub fn on_each_transport(test: impl Fn(&mut Bus)) {
-    for transport in [Transport::Unix, Transport::Memory] {
+    on_each_of(&[Transport::Unix, Transport::Memory, Transport::Tcp], test);
+}
+
+/// Runs a test on every transport of one host: for lanes that go on without a broker.
+pub fn on_each_local_transport(test: impl Fn(&mut Bus)) {
+    on_each_of(&[Transport::Unix, Transport::Memory], test);
+}
+
+fn on_each_of(transports: &[Transport], test: impl Fn(&mut Bus)) {
+    for &transport in transports {
         eprintln!("--- {transport:?}");
         test(&mut Bus::start(transport));
     }
@@ -48,6 +59,8 @@ impl Bus {
             address: match transport {
                 Transport::Unix => format!("unix:{}", directory.path().join("bus.sock").display()),
                 Transport::Memory => format!("memory:test-{}-{number}", std::process::id()),
+                // The broker says which port it has got.
+                Transport::Tcp => "tcp://127.0.0.1:0".into(),
             },
             broker_process: None,
             broker: None,
@@ -60,9 +73,9 @@ impl Bus {
     /// Starts the broker, again after [`Bus::kill_broker`].
     pub fn start_broker(&mut self) {
         match self.transport {
-            Transport::Unix => {
+            Transport::Unix | Transport::Tcp => {
                 let mut process = Peer::process("broker", &[&self.address]);
-                process.expect("ready");
+                self.address = process.expect_start("ready");
                 self.broker_process = Some(process);
             }
             Transport::Memory => {
@@ -109,7 +122,7 @@ impl Bus {
     pub fn peer(&self, role: &str, arguments: &[&str]) -> Peer {
         let all = [&[self.address.as_str()], arguments].concat();
         match self.transport {
-            Transport::Unix => Peer::process(role, &all),
+            Transport::Unix | Transport::Tcp => Peer::process(role, &all),
             Transport::Memory => Peer::thread(role, &all),
         }
     }

@@ -70,13 +70,13 @@ pub fn policy(text: &str) -> Overflow {
     }
 }
 
-/// A broker. Says `ready`, ends when nothing more comes.
+/// A broker. Says `ready` and its address, ends when nothing more comes.
 fn broker(address: &str, script: &mut Script) {
-    let _broker = Broker::builder()
+    let broker = Broker::builder()
         .listen(address.parse().unwrap())
         .start()
         .unwrap();
-    script.say("ready");
+    script.say(format!("ready {}", broker.addresses()[0]));
     while script.hear().is_some() {}
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringmain::message::{Bytes, EncodeError, Message, MessageType, Scratch, ViewError};
 use ringmain::{Overflow, PublishError, RecvError, Timer, Waitable, wait_any};
-use ringmain_tests::{Tick, on_each_transport};
+use ringmain_tests::{Tick, on_each_local_transport, on_each_transport};
 
 #[test]
 fn a_slow_reader_of_small_messages_shows_its_progress_before_the_deadline() {
@@ -98,7 +98,7 @@ fn wait_any_tells_that_nothing_can_come_any_more() {
 
 #[test]
 fn a_subscriber_that_left_counts_no_losses_without_a_broker() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let client = bus.client("publisher");
         let mut publisher = client
             .publisher::<Bytes>("t")

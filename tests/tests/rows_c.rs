@@ -170,7 +170,15 @@ fn c2_block_gives_up_after_its_deadline_and_once() {
         for number in 0..got {
             assert_eq!(subscriber.recv().unwrap().checked(), number);
         }
-        assert!(matches!(subscriber.recv(), Err(RecvError::Gap(gap)) if gap.lost == 100));
+        // From another host the counters may come one after the other.
+        let mut lost = 0;
+        while lost < 100 {
+            match subscriber.recv() {
+                Err(RecvError::Gap(gap)) => lost += gap.lost,
+                other => panic!("{}", other.is_ok()),
+            }
+        }
+        assert_eq!(lost, 100);
     });
 }
 
@@ -274,9 +282,13 @@ fn c2_try_publish_reaches_all_or_nobody() {
         }
         assert!(healthy.try_recv().unwrap().is_none());
         // There is room again, and no gap.
-        publisher
-            .try_publish_to(&topic, &Tick::new(published))
-            .unwrap();
+        eventually("the publisher knows of the room", || {
+            match publisher.try_publish_to(&topic, &Tick::new(published)) {
+                Ok(_) => true,
+                Err(PublishError::WouldBlock) => false,
+                Err(error) => panic!("{error}"),
+            }
+        });
         assert_eq!(stuck.recv().unwrap().checked(), published);
         assert_eq!(healthy.recv().unwrap().sequence(), published);
     });

@@ -32,6 +32,7 @@ fn table(clients: &[ClientInfo]) -> Table {
     let heading = [
         "CLIENT",
         "NAME",
+        "HOST",
         "PID",
         "UID",
         "PUBLISHERS",
@@ -43,6 +44,7 @@ fn table(clients: &[ClientInfo]) -> Table {
         table.row([
             info.client.to_string(),
             info.name.clone(),
+            info.remote.clone().unwrap_or_else(|| "-".into()),
             info.pid.to_string(),
             info.uid.to_string(),
             info.publishers.to_string(),
@@ -57,6 +59,7 @@ fn to_json(info: &ClientInfo) -> Value {
     json!({
         "client": info.client,
         "name": info.name,
+        "remote": info.remote,
         "pid": info.pid,
         "uid": info.uid,
         "publishers": info.publishers,

@@ -17,6 +17,9 @@ pub struct Serve {
     /// Where to listen; may be given several times. The bus unless given.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<Address>,
+    /// Allows TCP listeners that other hosts can reach. Nothing is encrypted, nobody is asked who he is.
+    #[arg(long)]
+    insecure_tcp: bool,
     /// The process whose end ends this one.
     #[arg(long, hide = true)]
     parent: Option<i32>,
@@ -50,6 +53,9 @@ impl Serve {
             addresses.push(common.bus()?);
         }
         let mut builder = Broker::builder();
+        if self.insecure_tcp {
+            builder = builder.insecure_tcp();
+        }
         for address in addresses {
             if let Address::Memory(_) = address {
                 return Err(Failure::input(format!(

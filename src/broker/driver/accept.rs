@@ -5,11 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
+use super::connection::Accepted;
 use super::hub::Hub;
 use super::socket_file::SocketFile;
+use super::tcp::{self, Exposure, Relays};
 use super::{BrokerError, connection};
 use crate::link::{Address, MemoryListener, Provision};
 
@@ -24,11 +26,28 @@ pub(super) enum Listener {
         accepted: mpsc::UnboundedReceiver<UnixStream>,
         _name: MemoryListener,
     },
+    Tcp(TcpListener),
 }
 
 impl Listener {
-    /// Takes an address. To be called within the runtime.
-    pub(super) fn bind(address: &Address) -> Result<Self, BrokerError> {
+    /// Takes an address, for good; gives it as it is now, with the port that the system chose. To be called within the
+    /// runtime.
+    pub(super) fn bind(
+        address: &Address,
+        exposure: Exposure,
+    ) -> Result<(Self, Address), BrokerError> {
+        if let Address::Tcp { host, port } = address {
+            let listener = tcp::bind(address, host, *port, exposure)?;
+            let bound = Address::Tcp {
+                host: host.clone(),
+                port: tcp::port_of(&listener).unwrap_or(*port),
+            };
+            return Ok((Self::Tcp(listener), bound));
+        }
+        Self::bind_local(address).map(|listener| (listener, address.clone()))
+    }
+
+    fn bind_local(address: &Address) -> Result<Self, BrokerError> {
         match address {
             Address::Memory(name) => {
                 let (sender, accepted) = mpsc::unbounded_channel();
@@ -61,10 +80,11 @@ impl Listener {
     }
 
     /// Accepts for ever.
-    pub(super) async fn run(mut self, hub: Rc<Hub>) {
+    pub(super) async fn run(mut self, hub: Rc<Hub>, relays: Rc<Relays>) {
         loop {
-            match self.accept().await {
-                Ok(stream) => connection::start(&hub, stream),
+            match self.accept(&relays).await {
+                Ok(Some(accepted)) => connection::start(&hub, accepted),
+                Ok(None) => {}
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     // The connection stays in the queue, so trying again at once would never end.
@@ -75,15 +95,24 @@ impl Listener {
         }
     }
 
-    async fn accept(&mut self) -> io::Result<UnixStream> {
-        match self {
-            Self::Path { listener, .. } => listener.accept().await?.0.into_std(),
+    /// The next connection; `None` if it was refused.
+    async fn accept(&mut self, relays: &Relays) -> io::Result<Option<Accepted>> {
+        let stream = match self {
+            Self::Path { listener, .. } => listener.accept().await?.0.into_std()?,
             Self::Memory { accepted, .. } => match accepted.recv().await {
-                Some(stream) => Ok(stream),
+                Some(stream) => stream,
                 // The sender lives in the list of names as long as this value.
                 None => std::future::pending().await,
             },
-        }
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                return relays.start(stream.into_std()?, from);
+            }
+        };
+        Ok(Some(Accepted {
+            stream,
+            remote: None,
+        }))
     }
 }
 

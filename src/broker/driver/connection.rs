@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -43,9 +44,17 @@ pub(super) enum Outlet {
     Ended,
 }
 
+/// A new connection.
+pub(super) struct Accepted {
+    /// Its stream; of a client on another host, that of the relay beside this broker.
+    pub(super) stream: UnixStream,
+    /// Where that client is.
+    pub(super) remote: Option<SocketAddr>,
+}
+
 /// Starts to serve a new connection.
-pub(super) fn start(hub: &Rc<Hub>, stream: UnixStream) {
-    let connection = match Connection::new(stream, hub.frame_bytes()) {
+pub(super) fn start(hub: &Rc<Hub>, accepted: Accepted) {
+    let connection = match Connection::new(accepted, hub.frame_bytes()) {
         Ok(connection) => connection,
         Err(Unwatched::Process(ProcessError::Exited { pid })) => {
             tracing::debug!(pid, "a client was gone before it was accepted");
@@ -101,7 +110,8 @@ async fn serve(hub: Rc<Hub>, session: SessionId, connection: Rc<Connection>) {
 }
 
 impl Connection {
-    fn new(stream: UnixStream, frame_bytes: u32) -> Result<Self, Unwatched> {
+    fn new(accepted: Accepted, frame_bytes: u32) -> Result<Self, Unwatched> {
+        let Accepted { stream, remote } = accepted;
         let credentials = Credentials::of_peer(stream.as_fd()).map_err(Unwatched::System)?;
         let process = OwnedFd::from(Pidfd::of_peer(stream.as_fd()).map_err(Unwatched::Process)?);
         let mut link = Link::new(stream, Versions::OURS, frame_bytes);
@@ -110,6 +120,7 @@ impl Connection {
             peer: Peer {
                 uid: credentials.uid,
                 pid: credentials.pid,
+                remote,
             },
             link: WatchedLink::new(link).map_err(Unwatched::System)?,
             process: WatchedProcess::new(Descriptor::new(process)).map_err(Unwatched::System)?,
@@ -148,8 +159,8 @@ impl Connection {
 
     /// Tells people why the connection ends.
     pub(super) fn warn(&self, reason: &dyn fmt::Display) {
-        let Peer { pid, uid } = self.peer;
-        tracing::warn!(pid, uid, %reason, "a client is dropped");
+        let Peer { pid, uid, remote } = self.peer;
+        tracing::warn!(pid, uid, ?remote, %reason, "a client is dropped");
     }
 
     fn set_outlet(&self, outlet: Outlet) {

@@ -17,10 +17,34 @@ pub enum BrokerError {
     #[error("a broker needs an address to listen on: call `listen` before `start`")]
     NoAddress,
     /// This kind of address is planned.
-    #[error("listening on {address} is not supported yet: use a bus of this machine")]
+    #[error(
+        "listening on {address} is not supported yet: use a bus of this machine, or tcp://HOST:PORT"
+    )]
     NotSupported {
         /// The address.
         address: Address,
+    },
+    /// Whoever can reach the address could join, read and write.
+    #[error(
+        "{address} can be reached from other hosts, and anybody there could join: listen on a loopback address, or allow it with `--insecure-tcp` (`BrokerBuilder::insecure_tcp`)"
+    )]
+    Exposed {
+        /// The address.
+        address: Address,
+    },
+    /// The port is in use.
+    #[error("{address} is in use: listen on another port, or on port 0 for any that is free")]
+    PortInUse {
+        /// The address.
+        address: Address,
+    },
+    /// The address cannot be listened on for another reason.
+    #[error("cannot listen on {address}")]
+    Tcp {
+        /// The address.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
     },
     /// Another broker listens there.
     #[error("{} is in use by another broker: use that one, or listen on another address", path.display())]

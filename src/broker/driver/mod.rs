@@ -9,11 +9,13 @@ mod connection;
 mod error;
 mod hub;
 mod socket_file;
+mod tcp;
 mod watched;
 
 use std::io;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -22,12 +24,14 @@ pub use error::BrokerError;
 
 use super::engine::Engine;
 use crate::link::{Address, Descriptor};
+use crate::relay;
 use crate::segment::fork::ProcessMark;
 use crate::segment::{Backend, Incarnation, Kind, Segment, SegmentHandle, SegmentOptions};
 use crate::wake::{KernelVersion, raise_descriptor_limit};
 use crate::wire::{Limits, SegmentSource};
 use accept::Listener;
 use hub::{EPOCH_SPACING_BYTES, Hub};
+use tcp::{Exposure, Relays};
 
 /// A broker that runs in a thread of this process.
 ///
@@ -57,6 +61,8 @@ pub struct BrokerBuilder {
     addresses: Vec<Address>,
     limits: Limits,
     backend: Backend,
+    exposure: Exposure,
+    patience: Option<Duration>,
 }
 
 impl Broker {
@@ -108,6 +114,21 @@ impl BrokerBuilder {
         self
     }
 
+    /// Allows to listen for TCP where other hosts can connect. Nothing is encrypted and nobody is asked who he is: whoever
+    /// reaches the address may do all that a client may.
+    #[must_use]
+    pub fn insecure_tcp(mut self) -> Self {
+        self.exposure = Exposure::Anybody;
+        self
+    }
+
+    /// Sets how long a client on another host may be silent before it counts as gone; 10 seconds unless set.
+    #[must_use]
+    pub fn peer_timeout(mut self, timeout: Duration) -> Self {
+        self.patience = Some(timeout);
+        self
+    }
+
     /// Starts the broker; when this returns, clients can connect.
     ///
     /// Raises the process' soft limit of open descriptors to the hard one, since each client costs some.
@@ -130,24 +151,31 @@ impl BrokerBuilder {
             .enable_all()
             .build()
             .map_err(system("epoll_create"))?;
-        let listeners = {
+        let (listeners, addresses): (Vec<_>, Vec<_>) = {
             let _context = runtime.enter();
-            self.addresses
-                .iter()
-                .map(Listener::bind)
-                .collect::<Result<Vec<_>, _>>()?
+            let bind = |address| Listener::bind(address, self.exposure);
+            let bound = self.addresses.iter().map(bind);
+            bound.collect::<Result<Vec<_>, _>>()?.into_iter().unzip()
         };
         let (stop, stopped) = oneshot::channel();
         let frame_bytes = self.limits.frame_bytes;
+        let patience = self.patience.unwrap_or(relay::DEFAULT_PATIENCE);
         let thread = std::thread::Builder::new()
             .name("ringmain-broker".into())
             .spawn(move || {
                 let hub = Rc::new(Hub::new(engine, epochs, frame_bytes));
-                LocalSet::new().block_on(&runtime, run(hub, listeners, stopped));
+                let relays = Rc::new(Relays::new(patience, frame_bytes));
+                let tasks = LocalSet::new();
+                tasks.block_on(&runtime, run(hub, relays.clone(), listeners, stopped));
+                // The links of the relays go with the tasks.
+                drop(tasks);
+                if let Some(relays) = Rc::into_inner(relays) {
+                    relays.join();
+                }
             })
             .map_err(system("clone"))?;
         Ok(Broker {
-            addresses: self.addresses,
+            addresses,
             stop: Some(stop),
             thread: Some(thread),
             mark,
@@ -186,9 +214,14 @@ impl BrokerBuilder {
 }
 
 /// Runs until the [`Broker`] is dropped; ending drops the tasks with all that they own.
-async fn run(hub: Rc<Hub>, listeners: Vec<Listener>, stopped: oneshot::Receiver<()>) {
+async fn run(
+    hub: Rc<Hub>,
+    relays: Rc<Relays>,
+    listeners: Vec<Listener>,
+    stopped: oneshot::Receiver<()>,
+) {
     for listener in listeners {
-        tokio::task::spawn_local(listener.run(hub.clone()));
+        tokio::task::spawn_local(listener.run(hub.clone(), relays.clone()));
     }
     tokio::task::spawn_local(hub::tick(hub));
     let _ = stopped.await;

@@ -10,6 +10,8 @@ pub(super) struct Effects {
     flush: BTreeSet<SessionId>,
     rerouted: BTreeSet<SessionId>,
     raise: BTreeMap<u32, u64>,
+    /// Clients on other hosts whose routes change, with the epoch that says so.
+    unseen: BTreeMap<SessionId, u64>,
     close: Vec<(SessionId, CloseReason)>,
 }
 
@@ -25,6 +27,16 @@ impl Effects {
 
     pub(super) fn raise(&mut self, epoch_index: u32, value: u64) {
         self.raise.insert(epoch_index, value);
+    }
+
+    /// Notes that a client on another host is to confirm an epoch.
+    pub(super) fn await_seen(&mut self, session: SessionId, epoch: u64) {
+        self.unseen.insert(session, epoch);
+    }
+
+    /// Those who are to confirm what this event has changed so far.
+    pub(super) fn take_unseen(&mut self) -> BTreeMap<SessionId, u64> {
+        std::mem::take(&mut self.unseen)
     }
 
     pub(super) fn close(&mut self, session: SessionId, reason: CloseReason) {

@@ -1,5 +1,7 @@
 //! What goes into the engine, what comes out of it.
 
+use std::net::SocketAddr;
+
 use thiserror::Error;
 
 use crate::wire::{LaneId, Refusal, ToBroker, ToClient};
@@ -8,11 +10,13 @@ use crate::wire::{LaneId, Refusal, ToBroker, ToClient};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
 
-/// Who is at the other end, as the kernel says.
+/// Who is at the other end, as the kernel and the driver say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) uid: u32,
     pub(crate) pid: u32,
+    /// Where the client is on whose behalf a relay of this process has connected.
+    pub(crate) remote: Option<SocketAddr>,
 }
 
 /// Something that happened outside. `D` is a descriptor.
@@ -80,6 +84,8 @@ pub(crate) enum CloseReason {
     SegmentName { len: usize, limit: u32 },
     #[error("an answer to query {0}, which another client was asked")]
     ForeignQuery(u64),
+    #[error("a confirmation of routes, which only clients on other hosts give")]
+    NotRemote,
     #[error("too many connections without a Hello")]
     Crowded,
 }

@@ -33,10 +33,9 @@ impl Ending {
     /// The end that ends it.
     fn side(&self) -> Option<Side> {
         match self {
-            Self::Publisher | Self::Refused(LaneRefusal::Ring(_) | LaneRefusal::Cursor(_)) => {
-                Some(Side::Publisher)
-            }
-            Self::Subscriber | Self::Refused(LaneRefusal::Subscriber(_)) => Some(Side::Subscriber),
+            Self::Publisher => Some(Side::Publisher),
+            Self::Subscriber => Some(Side::Subscriber),
+            Self::Refused(reason) => Some(side_of(reason)),
             Self::Unmatched => None,
         }
     }
@@ -117,10 +116,7 @@ impl<D: Clone> Engine<D> {
         let Some(&lane) = self.lanes.lane(id) else {
             return Ok(());
         };
-        let side = match reason {
-            LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) => Side::Publisher,
-            LaneRefusal::Subscriber(_) => Side::Subscriber,
-        };
+        let side = side_of(&reason);
         if lane.end(side).session != session {
             return Err(CloseReason::ForeignLane(id));
         }
@@ -235,11 +231,24 @@ impl<D: Clone> Engine<D> {
     }
 }
 
+/// Whose refusal it is.
+fn side_of(reason: &LaneRefusal) -> Side {
+    match reason {
+        LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+            Side::Publisher
+        }
+        LaneRefusal::Subscriber(_) => Side::Subscriber,
+    }
+}
+
 /// The reason travels on in a frame that must stay small.
 fn shortened(mut reason: LaneRefusal) -> LaneRefusal {
-    let (LaneRefusal::Ring(text) | LaneRefusal::Subscriber(text) | LaneRefusal::Cursor(text)) =
-        &mut reason;
-    text.truncate(text.floor_char_boundary(REASON_BYTES));
+    match &mut reason {
+        LaneRefusal::Ring(text) | LaneRefusal::Subscriber(text) | LaneRefusal::Cursor(text) => {
+            text.truncate(text.floor_char_boundary(REASON_BYTES));
+        }
+        LaneRefusal::TransportLost => {}
+    }
     reason
 }
 

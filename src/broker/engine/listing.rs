@@ -166,7 +166,7 @@ impl ClientsCursor {
         let mut part: Vec<ClientInfo> = Vec::new();
         let mut rest = None;
         for (id, client, peer) in sessions.clients_from(self.next) {
-            let weight = weight::ENTRY + weight::text(&client.owner.name);
+            let weight = weight::ENTRY + weight::text(&client.owner.name) + ADDRESS_BYTES;
             if weight > room && !part.is_empty() {
                 rest = Some(Self { next: id, ..self });
                 break;
@@ -177,6 +177,7 @@ impl ClientsCursor {
                 name: client.owner.name.to_string(),
                 pid: peer.pid,
                 uid: peer.uid,
+                remote: peer.remote.map(|address| address.to_string()),
                 publishers: registry.publishers_of(id).count() as u32,
                 subscribers: registry.subscribers_of(id).count() as u32,
                 lanes: lanes.ends(id) as u32,
@@ -245,3 +246,6 @@ fn subscriber_info(handle: Handle, subscriber: &Subscriber, lanes: &Lanes) -> Su
         lanes: lanes.of_subscriber(handle).count() as u32,
     }
 }
+
+/// More than the text of a socket address takes.
+const ADDRESS_BYTES: usize = 80;

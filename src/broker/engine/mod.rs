@@ -9,6 +9,7 @@
 //! answers ([`transmit`]). A route that does not fit a socket stays as state ([`outbox`]); its word is raised all the same.
 
 mod admission;
+mod barrier;
 mod effects;
 mod event;
 mod lanes;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub(crate) use event::{Action, CloseReason, Event, Peer, SessionId};
 
 use crate::wire::{Limits, SegmentSource, ToBroker, ToClient};
+use barrier::HeldAnswers;
 use effects::Effects;
 use listing::ClientsCursor;
 use live::LiveLists;
@@ -52,6 +54,7 @@ pub(crate) struct Engine<D: Clone> {
     registry: Registry,
     lanes: Lanes,
     live: LiveLists,
+    held: HeldAnswers,
     /// Of the event being handled.
     effects: Effects,
 }
@@ -75,6 +78,7 @@ impl<D: Clone> Engine<D> {
             registry: Registry::new(),
             lanes: Lanes::default(),
             live: LiveLists::default(),
+            held: HeldAnswers::default(),
             effects: Effects::default(),
         }
     }
@@ -98,15 +102,22 @@ impl<D: Clone> Engine<D> {
                     self.expel(session, reason);
                 }
             }
-            Event::Closed { session } => self.closed(session),
-            Event::Tick => self.expire_live_lists(now),
+            Event::Closed { session } => {
+                self.closed(session);
+                self.forget_held(now, session);
+            }
+            Event::Tick => {
+                self.expire_live_lists(now);
+                self.answer_held(now);
+            }
         }
         mem::take(&mut self.effects).into_actions(requester)
     }
 
     /// When the engine wants a `Tick`, as time since its start.
     pub(crate) fn next_timeout(&self) -> Option<Duration> {
-        self.live.next_deadline()
+        let deadlines = [self.live.next_deadline(), self.held.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn frame(
@@ -161,7 +172,7 @@ impl<D: Clone> Engine<D> {
                 spec,
             } => {
                 let outcome = self.open_subscriber(handle(session, subscriber), spec);
-                self.answer(session, request, outcome);
+                self.answer_when_seen(now, session, request, outcome);
             }
             ToBroker::ChangePatterns {
                 request,
@@ -170,7 +181,7 @@ impl<D: Clone> Engine<D> {
                 remove,
             } => {
                 let outcome = self.change_patterns(handle(session, subscriber), &add, &remove);
-                self.answer(session, request, outcome);
+                self.answer_when_seen(now, session, request, outcome);
             }
             ToBroker::CloseSubscriber { subscriber } => {
                 self.remove_subscriber(handle(session, subscriber))
@@ -210,6 +221,7 @@ impl<D: Clone> Engine<D> {
             ToBroker::LiveTopics { query, topics } => {
                 return self.live_topics(session, query, topics);
             }
+            ToBroker::RoutesSeen { epoch } => return self.routes_seen(now, session, epoch),
         }
         Ok(())
     }

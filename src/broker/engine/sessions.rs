@@ -177,7 +177,14 @@ impl<D> Sessions<D> {
             outbox.epoch += u64::from(first);
             outbox.epoch
         });
-        effects.raise(epoch_index, epoch.unwrap_or_default());
+        let epoch = epoch.unwrap_or_default();
+        effects.raise(epoch_index, epoch);
+        if self
+            .session(id)
+            .is_some_and(|session| session.peer.remote.is_some())
+        {
+            effects.await_seen(id, epoch);
+        }
     }
 
     /// Whether another frame with descriptors may leave; if not, the session is told when one may.

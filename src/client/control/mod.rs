@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::link::{Descriptor, Link, LinkError, Outgoing, Progress, Received};
+use crate::link::{Descriptor, Link, LinkError, Outgoing, Peers, Progress, Received};
 use crate::wake::{BellReceiver, BellSender};
 use crate::wire::{
     EncodeError, HandleId, LaneRefusal, LimitKind, Refusal, RequestId, ToBroker, ToClient,
@@ -25,7 +25,6 @@ use crate::wire::{
 use super::error::ConnectError;
 use super::inbound::{ReaderCommand, SubscriberPort};
 use super::outbound::WriterCommand;
-use super::peers::Peers;
 use super::session::{Reply, Session};
 use super::shared::{Command, PublisherPort, Shared};
 

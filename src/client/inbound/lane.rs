@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lane::{CursorPage, Reader};
 use crate::message::MessageType;
-use crate::ring::Record;
+use crate::ring::{Ending, Record};
 use crate::topic::Topic;
 use crate::wire::{HandleId, LaneId, LaneRefusal};
 
@@ -30,6 +30,8 @@ pub(in crate::client) struct InLane {
     pub(super) page: Arc<CursorPage>,
     /// Whether the publisher's process has exited.
     pub(super) ended: bool,
+    /// Whether it was told that the lane ended before its publisher did.
+    pub(super) told_lost: bool,
     /// An earlier lane of the same publisher that is not read to its end yet: this one comes after it, or the
     /// publisher's messages would not arrive in order.
     pub(super) behind: Option<LaneId>,
@@ -57,7 +59,17 @@ impl InLane {
             publisher: Arc::new(publisher),
             page,
             ended: false,
+            told_lost: false,
             behind: None,
+        }
+    }
+
+    /// How the lane has ended, if it has: nothing comes behind what is visible after this.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        if self.ended {
+            Some(self.reader.ending_by_exit())
+        } else {
+            self.reader.ending()
         }
     }
 

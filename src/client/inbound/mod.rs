@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::doorbell::Sleeper;
 use crate::lane::{CursorPage, LaneError, Next};
-use crate::ring::{DropCounts, Record};
+use crate::ring::{DropCounts, Ending, Record};
 use crate::sync::spin_loop;
 use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
+use crate::wire::LaneRefusal;
 
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
+use super::subscriber::{Gap, GapCause};
 
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
 pub(super) use port::SubscriberPort;
@@ -63,6 +65,8 @@ pub(super) enum Found {
         counts: DropCounts,
         first: u64,
     },
+    /// The transport of this lane broke: messages may be missing.
+    Lost { lane: usize, first: u64 },
 }
 
 impl Inbound {
@@ -263,8 +267,8 @@ impl Inbound {
         let lane = &mut self.lanes[self.turn];
         lane.reader.publish_cursor();
         // Before the last look: what the publisher did before it closed is visible then.
-        let ended = lane.ended || lane.reader.is_closed();
-        if ended {
+        let ending = lane.ending();
+        if ending.is_some() {
             let last = lane.reader.next()?;
             if last != Next::Empty {
                 return Ok(last);
@@ -272,7 +276,13 @@ impl Inbound {
         }
         let next = lane.reader.next_loss()?;
         if next == Next::Empty {
-            if ended {
+            if ending == Some(Ending::TransportLost) && !lane.told_lost {
+                lane.told_lost = true;
+                return Ok(Next::Lost {
+                    first: lane.sequence(),
+                });
+            }
+            if ending.is_some() {
                 let lane = self.remove(self.turn);
                 self.shared.command(Command::Finished(lane.lane));
             } else {
@@ -308,6 +318,7 @@ impl Inbound {
                 counts,
                 first,
             },
+            Next::Lost { first } => Found::Lost { lane, first },
             Next::Empty => unreachable!("the caller has seen that there is something"),
         }
     }
@@ -363,11 +374,26 @@ impl Inbound {
                     }
                 }
                 ReaderCommand::Refused { publisher, refusal } => {
-                    let cause = LaneFault::Refused(refusal);
-                    self.refused.push_back(RecvError::Lane { publisher, cause });
+                    self.refused.push_back(refused(publisher, refusal));
                 }
             }
         }
+    }
+}
+
+/// What a subscriber is told of a lane that was to come and does not.
+fn refused(publisher: String, refusal: LaneRefusal) -> RecvError {
+    match refusal {
+        LaneRefusal::TransportLost => RecvError::Gap(Gap {
+            lost: 0,
+            first_sequence: 0,
+            cause: GapCause::TransportLost,
+            publisher,
+        }),
+        refusal => RecvError::Lane {
+            publisher,
+            cause: LaneFault::Refused(refusal),
+        },
     }
 }
 

@@ -256,7 +256,9 @@ impl<D> Session<D> {
     /// A lane cannot be taken part in.
     pub(crate) fn refuse(&mut self, lane: LaneId, reason: LaneRefusal) {
         match reason {
-            LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) => drop(self.end_writer(lane)),
+            LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+                self.end_writer(lane);
+            }
             LaneRefusal::Subscriber(_) => self.forget_reader(lane),
         }
         self.send(ToBroker::RefuseLane { lane, reason });

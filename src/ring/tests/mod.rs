@@ -1,6 +1,7 @@
 //! What a ring on the heap must do.
 
 mod hostile;
+mod mirror;
 mod model;
 mod stress;
 

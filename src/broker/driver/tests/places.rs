@@ -52,7 +52,7 @@ fn nothing_is_left_of_a_broker_that_ends() {
 fn a_start_that_fails_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let good = Address::Unix(directory.path().join("bus.sock"));
-    let bad = Address::Tcp {
+    let bad = Address::Tls {
         host: "localhost".into(),
         port: 1,
     };
@@ -67,4 +67,25 @@ fn a_start_that_fails_leaves_nothing() {
         Broker::builder().start(),
         Err(BrokerError::NoAddress)
     ));
+}
+
+#[test]
+fn tcp_beyond_loopback_needs_to_be_allowed() {
+    let start =
+        |address: &str, builder: BrokerBuilder| builder.listen(address.parse().unwrap()).start();
+    for address in ["tcp://0.0.0.0:0", "tcp://[::]:0"] {
+        let error = start(address, Broker::builder()).unwrap_err();
+        assert!(matches!(error, BrokerError::Exposed { .. }), "{error}");
+        assert!(error.to_string().contains("--insecure-tcp"), "{error}");
+    }
+    let broker = start("tcp://0.0.0.0:0", Broker::builder().insecure_tcp()).unwrap();
+    let Address::Tcp { port, .. } = &broker.addresses()[0] else {
+        panic!("{:?}", broker.addresses())
+    };
+    assert_ne!(*port, 0);
+    let taken = format!("tcp://127.0.0.1:{port}");
+    let error = start(&taken, Broker::builder()).unwrap_err();
+    assert!(matches!(error, BrokerError::PortInUse { .. }), "{error}");
+    let error = start("tcp://no-such-host.invalid:1", Broker::builder()).unwrap_err();
+    assert!(matches!(error, BrokerError::Tcp { .. }), "{error}");
 }

@@ -267,7 +267,11 @@ fn connections_that_never_greet_are_bounded() {
     let session = SessionId(9_999);
     let actions = bus.event(Event::Connected {
         session,
-        peer: Peer { uid: OWNER, pid: 1 },
+        peer: Peer {
+            uid: OWNER,
+            pid: 1,
+            remote: None,
+        },
         process: 0,
     });
     assert_eq!(reason(&actions), CloseReason::Crowded);

@@ -65,7 +65,11 @@ impl Bus {
         let session = SessionId(self.sessions);
         self.event(Event::Connected {
             session,
-            peer: Peer { uid, pid: 1 },
+            peer: Peer {
+                uid,
+                pid: 1,
+                remote: None,
+            },
             process: 1000 + self.sessions as u32,
         });
         session

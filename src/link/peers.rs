@@ -1,15 +1,15 @@
-//! The processes at the other ends of a client's lanes.
+//! The processes at the other ends of lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use crate::link::Descriptor;
+use super::Descriptor;
 use crate::wake::has_exited;
 use crate::wire::LaneId;
 
-/// The processes at the other ends of a client's lanes, each watched once however many lanes lead there.
+/// The processes at the other ends of lanes, each watched once however many lanes lead there.
 #[derive(Default)]
-pub(super) struct Peers {
+pub struct Peers {
     processes: BTreeMap<u32, Process>,
     /// Of each lane, the process.
     lanes: BTreeMap<LaneId, u32>,
@@ -22,7 +22,7 @@ struct Process {
 
 impl Peers {
     /// Watches the process at the other end of a lane.
-    pub(super) fn watch(&mut self, pidfd: Descriptor, lane: LaneId) {
+    pub fn watch(&mut self, pidfd: Descriptor, lane: LaneId) {
         let Some(pid) = pid_of(&pidfd) else {
             // Reaped already, or another process' /proc.
             self.insert(unused_pid(lane), pidfd, lane);
@@ -37,7 +37,7 @@ impl Peers {
     }
 
     /// The lane has ended.
-    pub(super) fn forget(&mut self, lane: LaneId) {
+    pub fn forget(&mut self, lane: LaneId) {
         if let Some(pid) = self.lanes.remove(&lane)
             && let Some(process) = self.processes.get_mut(&pid)
         {
@@ -49,12 +49,12 @@ impl Peers {
     }
 
     /// What to poll.
-    pub(super) fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.processes.values().map(|process| process.pidfd.as_fd())
     }
 
     /// Lanes of processes that have exited; they are forgotten.
-    pub(super) fn exited(&mut self) -> Vec<LaneId> {
+    pub fn exited(&mut self) -> Vec<LaneId> {
         let exited = self
             .processes
             .extract_if(.., |_, process| has_exited(process.pidfd.as_fd()));

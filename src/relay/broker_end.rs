@@ -1,0 +1,201 @@
+//! The relay beside a broker: an ordinary local client of it, on behalf of one on another host.
+
+use std::os::fd::OwnedFd;
+
+use crate::ring::Ending;
+use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient};
+
+use super::FarError;
+use super::end::{End, Ring, Routed, Ways, news_above};
+use super::lanes::PeerHalf;
+
+/// The relay beside a broker.
+#[derive(Default)]
+pub struct BrokerEnd {
+    routed: Routed,
+}
+
+impl End for BrokerEnd {
+    type Near = ToClient;
+    type Far = ToBroker;
+
+    fn near(&mut self, frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, Self>) {
+        match frame {
+            ToClient::Routes { ref changes, .. } => {
+                for lane in self.routed.change(changes) {
+                    ways.lanes.remove_sink(lane, Ending::Closed);
+                }
+            }
+            ToClient::LaneOffered { .. } => return offered(frame, descriptors, ways),
+            ToClient::LaneAccepted {
+                lane,
+                segment,
+                area,
+            } => return accepted(lane, segment, area, descriptors, ways),
+            _ => {}
+        }
+        ways.send_far(&frame);
+    }
+
+    fn far(
+        &mut self,
+        frame: ToBroker,
+        ring: Ring,
+        ways: &mut Ways<'_, Self>,
+    ) -> Result<(), FarError> {
+        match frame {
+            // This relay says that to the broker.
+            ToBroker::Received => return Ok(()),
+            ToBroker::ClosePublisher { publisher } => self.routed.close(publisher),
+            ToBroker::OfferLane { lane, .. } => {
+                self.offer(lane, ring, ways);
+                return Ok(());
+            }
+            ToBroker::AcceptLane { lane, .. } => {
+                accept(lane, ways);
+                return Ok(());
+            }
+            ToBroker::RefuseLane { lane, ref reason } => match reason {
+                LaneRefusal::Subscriber(_) => ways.lanes.remove_source(lane),
+                LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+                    self.routed.set_offered(lane);
+                    ways.lanes.remove_sink(lane, Ending::Closed);
+                }
+            },
+            _ => {}
+        }
+        ways.send_near(frame, Vec::new());
+        Ok(())
+    }
+
+    /// A publisher there may have used a ring before it could be offered here.
+    fn lost(&mut self, ways: &mut Ways<'_, Self>) {
+        for lane in self.routed.not_offered() {
+            let reason = LaneRefusal::TransportLost;
+            ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
+        }
+    }
+
+    fn sent_near(&mut self, _: &mut Ways<'_, Self>) {}
+}
+
+impl BrokerEnd {
+    /// A publisher on the other host has a ring: one is made here for the subscriber.
+    fn offer(&mut self, lane: LaneId, ring: Ring, ways: &mut Ways<'_, Self>) {
+        // One that has ended, which the other host does not know yet, or that never was.
+        if self.routed.publisher(lane).is_none() {
+            return;
+        }
+        self.routed.set_offered(lane);
+        let frame = match ways.lanes.add_sink(lane, ring.bytes, ring.news_above) {
+            Ok(half) => {
+                let segment = half.segment;
+                ways.send_near(ToBroker::OfferLane { lane, segment }, half.descriptors);
+                return;
+            }
+            Err(reason) => LaneRefusal::Ring(reason),
+        };
+        ways.send_near(
+            ToBroker::RefuseLane {
+                lane,
+                reason: frame,
+            },
+            Vec::new(),
+        );
+    }
+}
+
+/// A publisher of this host has a ring for a subscriber on the other one.
+fn offered(mut frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, BrokerEnd>) {
+    let ToClient::LaneOffered {
+        lane,
+        subscriber,
+        ref publisher_name,
+        ref publisher,
+        ref mut segment,
+        ..
+    } = frame
+    else {
+        return;
+    };
+    ways.send_near(ToBroker::Received, Vec::new());
+    let source = std::mem::replace(segment, SegmentSource::Descriptor);
+    let added = match PeerHalf::of(source, descriptors) {
+        Some((process, half)) => ways.lanes.add_source(lane, half, process),
+        None => Err("the offer has other descriptors than it must have".into()),
+    };
+    match added {
+        Ok(capacity) => {
+            let ring = Ring {
+                bytes: capacity as u64,
+                news_above: news_above(capacity, publisher.max_message_bytes),
+            };
+            ways.send_far_with(&frame, ring);
+        }
+        Err(reason) => {
+            let refusal = LaneRefusal::Subscriber(reason);
+            let ended = ToClient::LaneEnded {
+                lane,
+                subscriber,
+                publisher_name: publisher_name.clone(),
+                refusal: Some(refusal.clone()),
+            };
+            ways.send_far(&ended);
+            ways.send_near(
+                ToBroker::RefuseLane {
+                    lane,
+                    reason: refusal,
+                },
+                Vec::new(),
+            );
+        }
+    }
+}
+
+/// A subscriber of this host has mapped the ring that is written here.
+fn accepted(
+    lane: LaneId,
+    segment: SegmentSource,
+    area: u32,
+    descriptors: Vec<OwnedFd>,
+    ways: &mut Ways<'_, BrokerEnd>,
+) {
+    ways.send_near(ToBroker::Received, Vec::new());
+    let attached = match PeerHalf::of(segment, descriptors) {
+        Some((_, half)) => ways.lanes.attach_sink(lane, half, area),
+        None => Err("the answer has other descriptors than it must have".into()),
+    };
+    match attached {
+        Ok(()) => ways.send_far(&ToClient::LaneAccepted {
+            lane,
+            segment: SegmentSource::Descriptor,
+            area: 0,
+        }),
+        Err(reason) => {
+            ways.lanes.remove_sink(lane, Ending::Closed);
+            let reason = LaneRefusal::Cursor(reason);
+            ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
+        }
+    }
+}
+
+/// A subscriber on the other host has its ring: the publisher is shown its cursor.
+fn accept(lane: LaneId, ways: &mut Ways<'_, BrokerEnd>) {
+    match ways.lanes.accept_source(lane) {
+        Some(Ok((half, area))) => {
+            let segment = half.segment;
+            let frame = ToBroker::AcceptLane {
+                lane,
+                segment,
+                area,
+            };
+            ways.send_near(frame, half.descriptors);
+        }
+        Some(Err(error)) => {
+            ways.lanes.remove_source(lane);
+            let reason = LaneRefusal::Subscriber(error.to_string());
+            ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,157 @@
+//! What an end of a relay does with control frames: near ones that go far, far ones that go near.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use crate::link::Outgoing;
+use crate::wire::{Frame, HandleId, LaneId, RouteChange};
+
+use super::FarError;
+use super::lanes::Lanes;
+use super::packet::Packet;
+use super::stream;
+
+/// Which side a relay stands on. Descriptors end here: what they stand for is carried over instead.
+pub trait End {
+    /// Frames that come over the link of this host.
+    type Near: Frame;
+    /// Frames that come from the other host.
+    type Far: Frame;
+
+    /// Takes a frame of this host.
+    fn near(&mut self, frame: Self::Near, descriptors: Vec<OwnedFd>, relay: &mut Ways<'_, Self>)
+    where
+        Self: Sized;
+
+    /// Takes a frame of the other host; with a lane that is offered, its ring.
+    ///
+    /// # Errors
+    /// It cannot come here.
+    fn far(
+        &mut self,
+        frame: Self::Far,
+        ring: Ring,
+        relay: &mut Ways<'_, Self>,
+    ) -> Result<(), FarError>
+    where
+        Self: Sized;
+
+    /// The other host is gone without a goodbye.
+    fn lost(&mut self, relay: &mut Ways<'_, Self>)
+    where
+        Self: Sized;
+
+    /// All frames that were given to [`Ways::send_near`] have been handed to the link.
+    fn sent_near(&mut self, relay: &mut Ways<'_, Self>)
+    where
+        Self: Sized;
+}
+
+/// The ring of a lane that is offered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ring {
+    /// Its bytes.
+    pub bytes: u64,
+    /// On more unread bytes than these, each move of the cursor is news.
+    pub news_above: u64,
+}
+
+/// Where an end's frames go.
+pub struct Ways<'a, E: End> {
+    pub lanes: &'a mut Lanes,
+    pub near: &'a mut Vec<Outgoing<E::Far>>,
+    pub far: &'a mut stream::Outgoing,
+}
+
+impl<E: End> Ways<'_, E> {
+    /// Sends a frame to this host.
+    pub fn send_near(&mut self, frame: E::Far, descriptors: Vec<crate::link::Descriptor>) {
+        self.near.push(Outgoing { frame, descriptors });
+    }
+
+    /// Sends a frame to the other host.
+    pub fn send_far(&mut self, frame: &E::Near) {
+        self.send_far_with(frame, Ring::default());
+    }
+
+    /// Sends a frame that offers a lane.
+    pub fn send_far_with(&mut self, frame: &E::Near, ring: Ring) {
+        match frame.archive() {
+            Ok(archive) => Packet::Frame {
+                ring_bytes: ring.bytes,
+                news_above: ring.news_above,
+                archive: &archive,
+            }
+            .encode(self.far.buffer()),
+            // What was decoded can be encoded.
+            Err(error) => tracing::error!(%error, "a frame cannot be passed on"),
+        }
+    }
+}
+
+/// The lanes that the broker has decided, with their publishers.
+#[derive(Default)]
+pub struct Routed(BTreeMap<LaneId, RoutedLane>);
+
+struct RoutedLane {
+    publisher: HandleId,
+    offered: bool,
+}
+
+impl Routed {
+    /// Takes in what a frame of routes changes; gives the lanes that end.
+    pub fn change(&mut self, changes: &[RouteChange]) -> Vec<LaneId> {
+        let mut ended = Vec::new();
+        for change in changes {
+            match change {
+                RouteChange::Set(route) => {
+                    let publisher = route.publisher;
+                    let fresh = || RoutedLane {
+                        publisher,
+                        offered: false,
+                    };
+                    self.0.entry(route.lane).or_insert_with(fresh);
+                }
+                RouteChange::Remove { lane, .. } => {
+                    self.0.remove(lane);
+                    ended.push(*lane);
+                }
+            }
+        }
+        ended
+    }
+
+    /// The publisher of a lane.
+    pub fn publisher(&self, lane: LaneId) -> Option<HandleId> {
+        self.0.get(&lane).map(|lane| lane.publisher)
+    }
+
+    /// The publisher's side has said what becomes of the lane.
+    pub fn set_offered(&mut self, lane: LaneId) {
+        if let Some(lane) = self.0.get_mut(&lane) {
+            lane.offered = true;
+        }
+    }
+
+    /// Lanes of which the publisher's side has said nothing yet.
+    pub fn not_offered(&self) -> impl Iterator<Item = LaneId> {
+        let lanes = self.0.iter().filter(|(_, lane)| !lane.offered);
+        lanes.map(|(id, _)| *id)
+    }
+
+    /// A publisher has closed: gives its lanes.
+    pub fn close(&mut self, publisher: HandleId) {
+        self.0.retain(|_, lane| lane.publisher != publisher);
+    }
+}
+
+/// Bytes that the next message of a publisher can take at most, with what may stand before it: below that much free room
+/// it may have to wait.
+pub fn news_above(ring_bytes: usize, max_message_bytes: u64) -> u64 {
+    let record = max_message_bytes.saturating_add(PRELUDE_BYTES);
+    // A pad before it can be as long as the record.
+    (ring_bytes as u64).saturating_sub(record.saturating_mul(2))
+}
+
+/// More than a gap, a topic and the headers take.
+const PRELUDE_BYTES: u64 = 2048;

@@ -1,0 +1,393 @@
+//! The lanes of one relay, and its sleep.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::doorbell::Sleeper;
+use crate::lane::{
+    CursorPage, CursorPages, MIN_RING_BYTES, OwnRing, Peer, PeerPage, PeerRing, Reader,
+};
+use crate::link::{Descriptor, Peers};
+use crate::ring::{Ending, Read};
+use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
+use crate::wake::{Asymmetry, Bell, BellReceiver, BellSender, Pidfd};
+use crate::wire::{LaneId, SegmentSource};
+
+use super::packet::Packet;
+use super::sink::{News, Sink};
+use super::source::{Pumped, Source};
+use super::stream::Outgoing;
+use super::{FarError, LANE_BYTES, MAX_RING_BYTES};
+
+/// The lanes of one relay: those that it reads for the other host, those that it writes for it.
+pub struct Lanes {
+    sources: BTreeMap<LaneId, Source>,
+    /// Not read any more, but their publishers may not know it yet: their areas must not go to others.
+    left: BTreeMap<LaneId, Source>,
+    sinks: BTreeMap<LaneId, Sink>,
+    pages: CursorPages,
+    sleepers: Vec<(Arc<CursorPage>, Sleeper)>,
+    bell: Bell,
+    /// The processes of the publishers.
+    peers: Peers,
+    /// This process, as the other ends of all lanes are told.
+    process: Descriptor,
+    options: SegmentOptions,
+    /// Bytes of the rings in `sinks`.
+    ring_bytes: usize,
+    /// The source that was served last.
+    turn: LaneId,
+}
+
+/// A half of a lane as it goes into a frame: this process, a segment, this side's bell.
+pub struct Half {
+    pub process: Descriptor,
+    pub segment: SegmentSource,
+    /// Segment, if it has a descriptor, and bell.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// A half of a lane as it came in a frame.
+pub struct PeerHalf {
+    pub segment: SegmentHandle,
+    pub bell: OwnedFd,
+}
+
+impl Lanes {
+    pub fn new() -> io::Result<Self> {
+        let options = SegmentOptions::default();
+        let process = Pidfd::open(std::process::id()).map_err(io::Error::other)?;
+        Ok(Self {
+            sources: BTreeMap::new(),
+            left: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            pages: CursorPages::create(options).map_err(io::Error::other)?,
+            sleepers: Vec::new(),
+            bell: Bell::new()?,
+            peers: Peers::default(),
+            process: Descriptor::new(process.into()),
+            options,
+            ring_bytes: 0,
+            turn: 0,
+        })
+    }
+
+    /// Takes a publisher's ring, to be sent; gives its capacity.
+    ///
+    /// # Errors
+    /// Why it cannot be, for the publisher.
+    pub fn add_source(
+        &mut self,
+        lane: LaneId,
+        half: PeerHalf,
+        process: Option<Descriptor>,
+    ) -> Result<usize, String> {
+        let ring = PeerRing::open(half.segment).map_err(text)?;
+        let capacity = ring.capacity();
+        if capacity > MAX_RING_BYTES {
+            return Err(format!(
+                "its ring has {capacity} bytes, {MAX_RING_BYTES} are the most for another host: lower `max_message_bytes`"
+            ));
+        }
+        let bell = BellSender::from_peer(half.bell).map_err(text)?;
+        self.forget_ended();
+        let (page, area) = self.pages.area().map_err(text)?;
+        if !self
+            .sleepers
+            .iter()
+            .any(|(known, _)| Arc::ptr_eq(known, &page))
+        {
+            self.sleepers.push((page, Sleeper::default()));
+        }
+        let publisher = Peer::new(bell, Reader::sleeper_pays(&ring));
+        if let Some(process) = process {
+            self.peers.watch(process, lane);
+        }
+        self.sources
+            .insert(lane, Source::new(ring, area, publisher));
+        Ok(capacity)
+    }
+
+    /// What the publisher of a source gets: the cursor page; with the area. `None` if there is no such source.
+    pub fn accept_source(&self, lane: LaneId) -> Option<Result<(Half, u32), SegmentError>> {
+        let area = self.sources.get(&lane)?.area();
+        let half = self.half(area.page().handle());
+        Some(half.map(|half| (half, area.index())))
+    }
+
+    /// Makes a ring for what comes; gives what its subscriber gets.
+    ///
+    /// # Errors
+    /// Why it cannot be made, for the publisher.
+    pub fn add_sink(
+        &mut self,
+        lane: LaneId,
+        ring_bytes: u64,
+        news_above: u64,
+    ) -> Result<Half, String> {
+        let capacity = usize::try_from(ring_bytes)
+            .ok()
+            .filter(|bytes| bytes.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(bytes))
+            .ok_or_else(|| format!("a ring of {ring_bytes} bytes, {MIN_RING_BYTES} to {MAX_RING_BYTES} are possible"))?;
+        if self.sinks.contains_key(&lane) {
+            return Err("the lane has a ring already".into());
+        }
+        if self.ring_bytes + capacity > LANE_BYTES {
+            return Err(format!(
+                "its lanes take {} bytes, {LANE_BYTES} are the most for one client on another host",
+                self.ring_bytes + capacity
+            ));
+        }
+        let ring = OwnRing::create(capacity, &self.options).map_err(text)?;
+        let half = self.half(ring.handle()).map_err(text)?;
+        self.ring_bytes += capacity;
+        self.sinks.insert(lane, Sink::new(ring, news_above));
+        Ok(half)
+    }
+
+    /// The subscriber of a sink has mapped its ring.
+    ///
+    /// # Errors
+    /// Why its cursor page cannot be used.
+    pub fn attach_sink(&mut self, lane: LaneId, half: PeerHalf, area: u32) -> Result<(), String> {
+        let Some(sink) = self.sinks.get_mut(&lane) else {
+            return Ok(());
+        };
+        let page = Arc::new(PeerPage::open(half.segment).map_err(text)?);
+        let cursor = page
+            .cursor(area)
+            .ok_or_else(|| format!("it has no area {area}"))?;
+        let bell = BellSender::from_peer(half.bell).map_err(text)?;
+        let peer = Peer::new(bell, cursor.sleeper_pays());
+        sink.attach(cursor, peer);
+        Ok(())
+    }
+
+    /// A lane is read, or written, no more.
+    pub fn remove_sink(&mut self, lane: LaneId, ending: Ending) {
+        if let Some(mut sink) = self.sinks.remove(&lane) {
+            self.ring_bytes -= sink.capacity();
+            sink.close(ending);
+        }
+    }
+
+    pub fn remove_source(&mut self, lane: LaneId) {
+        if let Some(source) = self.sources.remove(&lane) {
+            source.leave();
+            self.left.insert(lane, source);
+            self.forget_ended();
+        }
+    }
+
+    /// Takes in a packet about a lane; one about a lane that has ended is ignored.
+    ///
+    /// # Errors
+    /// The other side broke the rules.
+    pub fn handle(&mut self, packet: Packet<'_>) -> Result<(), FarError> {
+        match packet {
+            Packet::Records {
+                lane,
+                position,
+                records,
+            } => {
+                if let Some(sink) = self.sinks.get_mut(&lane) {
+                    sink.append(position, records)?;
+                }
+            }
+            Packet::Drops { lane, counts } => {
+                if let Some(sink) = self.sinks.get_mut(&lane) {
+                    sink.set_drops(counts);
+                }
+            }
+            Packet::Ended { lane, ending } => self.remove_sink(lane, ending),
+            Packet::Cursor { lane, position } => {
+                if let Some(source) = self.sources.get_mut(&lane) {
+                    source.set_cursor(position)?;
+                }
+            }
+            Packet::Left { lane } => self.remove_source(lane),
+            Packet::Frame { .. } | Packet::Alive | Packet::Goodbye => {}
+        }
+        Ok(())
+    }
+
+    /// Appends what the other side is to get while there is room; whether there was something.
+    pub fn pump(&mut self, out: &mut Outgoing) -> bool {
+        let mut did = self.pump_news(out);
+        let behind = (Bound::Excluded(self.turn), Bound::Unbounded);
+        let mut lanes: Vec<LaneId> = self.sources.range(behind).map(|(lane, _)| *lane).collect();
+        lanes.extend(self.sources.range(..=self.turn).map(|(lane, _)| *lane));
+        for lane in lanes {
+            if !out.is_roomy() {
+                break;
+            }
+            let Some(source) = self.sources.get_mut(&lane) else {
+                continue;
+            };
+            self.turn = lane;
+            match source.pump(lane, out.buffer()) {
+                Ok(Pumped::Nothing) => {}
+                Ok(Pumped::Some) => did = true,
+                Ok(Pumped::Last) => {
+                    self.remove_source(lane);
+                    did = true;
+                }
+                Err(violation) => {
+                    tracing::warn!(lane, %violation, "a publisher broke its ring: its lane to another host ends");
+                    let ending = Ending::TransportLost;
+                    Packet::Ended { lane, ending }.encode(out.buffer());
+                    self.remove_source(lane);
+                    did = true;
+                }
+            }
+        }
+        did
+    }
+
+    /// Notes which publishers' processes have exited; whether there were some.
+    pub fn look_for_exits(&mut self) -> bool {
+        let exited = self.peers.exited();
+        for lane in &exited {
+            let sources = [&mut self.sources, &mut self.left];
+            for source in sources
+                .into_iter()
+                .filter_map(|sources| sources.get_mut(lane))
+            {
+                source.set_exited();
+            }
+        }
+        !exited.is_empty()
+    }
+
+    /// What to poll: the bell, the publishers' processes.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.bell().as_fd()).chain(self.peers.processes())
+    }
+
+    /// Says that this side is about to sleep; `may_send`: whether it could send what it finds. Whether it may sleep;
+    /// [`Lanes::retire`] must follow in either case.
+    pub fn announce(&mut self, may_send: bool) -> bool {
+        if !may_send {
+            // Nothing that a ring can tell is of use before the socket takes data.
+            return true;
+        }
+        // One barrier, below, for all of them.
+        for (page, sleeper) in &mut self.sleepers {
+            sleeper.announce(page.parked(), || (), || false);
+        }
+        self.sinks.values_mut().for_each(Sink::announce);
+        Asymmetry::of_process().heavy().is_ok()
+            && !self.sources.values().any(Source::has_something)
+            && !self.sinks.values_mut().any(Sink::has_news)
+    }
+
+    pub fn retire(&mut self) {
+        for (page, sleeper) in &mut self.sleepers {
+            sleeper.retire(page.parked());
+        }
+        self.sinks.values_mut().for_each(Sink::retire);
+        self.bell().drain();
+    }
+
+    /// Ends all lanes: what the other host would have read or written from here on is lost.
+    pub fn close(&mut self) {
+        let sinks: Vec<_> = self.sinks.keys().copied().collect();
+        for lane in sinks {
+            self.remove_sink(lane, Ending::TransportLost);
+        }
+        let sources: Vec<_> = self.sources.keys().copied().collect();
+        sources
+            .into_iter()
+            .for_each(|lane| self.remove_source(lane));
+    }
+
+    /// Ends what is still read: tells the other side that there may have been more.
+    pub fn end_sources(&mut self, out: &mut Outgoing) {
+        let sources: Vec<_> = self.sources.keys().copied().collect();
+        for lane in sources {
+            let ending = Ending::TransportLost;
+            Packet::Ended { lane, ending }.encode(out.buffer());
+            self.remove_source(lane);
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        for (lane, _) in self.left.extract_if(.., |_, source| source.has_ended()) {
+            self.peers.forget(lane);
+        }
+    }
+
+    fn pump_news(&mut self, out: &mut Outgoing) -> bool {
+        let mut did = false;
+        for (&lane, sink) in &mut self.sinks {
+            if !out.is_roomy() {
+                break;
+            }
+            while let Some(news) = sink.news() {
+                let packet = match news {
+                    News::Cursor(position) => Packet::Cursor {
+                        lane,
+                        position: position.0,
+                    },
+                    News::Left => Packet::Left { lane },
+                };
+                packet.encode(out.buffer());
+                did = true;
+            }
+        }
+        did
+    }
+
+    fn half(&self, segment: Result<SegmentHandle, SegmentError>) -> Result<Half, SegmentError> {
+        let bell = self
+            .bell
+            .sender
+            .try_clone()
+            .map_err(|source| SegmentError::System {
+                call: "dup",
+                source,
+            })?;
+        let (segment, descriptor) = match segment? {
+            SegmentHandle::Descriptor(descriptor) => {
+                (SegmentSource::Descriptor, Some(Descriptor::new(descriptor)))
+            }
+            SegmentHandle::Named(name) => (SegmentSource::Named(name), None),
+        };
+        let bell = Descriptor::new(bell.into());
+        Ok(Half {
+            process: self.process.clone(),
+            segment,
+            descriptors: descriptor.into_iter().chain([bell]).collect(),
+        })
+    }
+
+    fn bell(&self) -> &BellReceiver {
+        &self.bell.receiver
+    }
+}
+
+impl PeerHalf {
+    /// The half in a frame's descriptors: segment, if it has one, then bell; behind the process, if `Some` comes back.
+    pub fn of(
+        segment: SegmentSource,
+        descriptors: Vec<OwnedFd>,
+    ) -> Option<(Option<Descriptor>, Self)> {
+        let mut descriptors = descriptors;
+        let bell = descriptors.pop()?;
+        let segment = match segment {
+            SegmentSource::Descriptor => SegmentHandle::Descriptor(descriptors.pop()?),
+            SegmentSource::Named(name) => SegmentHandle::Named(name),
+        };
+        let process = descriptors.pop().map(Descriptor::new);
+        descriptors
+            .is_empty()
+            .then_some((process, Self { segment, bell }))
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
