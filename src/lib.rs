@@ -34,6 +34,8 @@ pub(crate) mod relay;
 pub mod broker;
 mod client;
 
+#[cfg(feature = "async")]
+pub use client::SampleStream;
 pub use client::{
     AnyMessage, Client, ClientBuilder, ConnectError, Delivery, Gap, GapCause, LaneFault,
     ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError,

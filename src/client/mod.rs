@@ -3,6 +3,9 @@
 //! A handle's thread works with its lanes alone (`outbound`, `inbound`); what the broker and the peers change arrives in
 //! its mailbox, posted by the control thread (`control`), which carries out what the session (`session`) decides.
 
+#[cfg(feature = "async")]
+mod awaiting;
+mod bell;
 #[expect(clippy::module_inception, reason = "the type gives the file its name")]
 mod client;
 mod control;
@@ -18,6 +21,8 @@ mod subscriber;
 mod topics;
 mod waiting;
 
+#[cfg(feature = "async")]
+pub use awaiting::SampleStream;
 pub use client::{Client, ClientBuilder, ListTopics};
 pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
 pub use inbound::Wait;

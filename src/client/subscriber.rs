@@ -264,14 +264,6 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         self.change(Vec::new(), canonical(&[pattern])?)
     }
 
-    pub(super) fn inbound(&self) -> &Inbound {
-        &self.inbound
-    }
-
-    pub(super) fn inbound_mut(&mut self) -> &mut Inbound {
-        &mut self.inbound
-    }
-
     fn change(&mut self, add: Vec<String>, remove: Vec<String>) -> Result<(), RequestError> {
         let subscriber = self.id;
         let frame = |request| ToBroker::ChangePatterns {
@@ -284,7 +276,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     }
 
     #[inline]
-    fn sample(&mut self, found: Found) -> Result<Sample<'_, T>, RecvError> {
+    pub(super) fn sample(&mut self, found: Found) -> Result<Sample<'_, T>, RecvError> {
         match found {
             Found::Message { lane, record } => self.message(lane, record),
             Found::Gap {
@@ -318,6 +310,16 @@ impl<T: Receive + ?Sized> Subscriber<T> {
             }
             Err(error) => Err(self.inbound.fault(lane, error.into())),
         }
+    }
+}
+
+impl<T: ?Sized> Subscriber<T> {
+    pub(super) fn inbound(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    pub(super) fn inbound_mut(&mut self) -> &mut Inbound {
+        &mut self.inbound
     }
 }
 

@@ -158,7 +158,7 @@ impl Waitable for Timer {
 
 impl<T: Receive + ?Sized> AsFd for Subscriber<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inbound().bell().as_fd()
+        self.inbound().bell.as_fd()
     }
 }
 

@@ -3,6 +3,7 @@
 mod bounded;
 mod doomed;
 mod forking;
+mod many_async;
 mod quiet;
 mod visit;
 
@@ -51,6 +52,10 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         }
         ("many-lanes", [address, count]) => {
             bounded::many_lanes(address, count.parse().unwrap(), script);
+        }
+        ("many-async", [address, pattern, count, messages]) => {
+            let (count, messages) = (count.parse().unwrap(), messages.parse().unwrap());
+            many_async::many_async(address, pattern, count, messages, script);
         }
         ("forking", [address, listen, speak]) => forking::forking(address, listen, speak, script),
         ("visitor", [address, listen, speak]) => visit::visitor(address, listen, speak, script),

@@ -16,6 +16,25 @@ pub fn segments(pid: Pid) -> usize {
     maps.lines().filter(|line| line.contains("/memfd:")).count()
 }
 
+/// Number of threads of this process.
+pub fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// How often threads of this process have fallen asleep, of those that still live.
+pub fn sleeps() -> u64 {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let sleeps = threads.map(|thread| {
+        let path = thread.unwrap().path().join("status");
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    });
+    sleeps.sum()
+}
+
 /// Resident memory in bytes.
 pub fn rss_bytes(pid: Pid) -> u64 {
     field_kib(&format!("/proc/{pid}/status"), "VmRSS:") * 1024

@@ -15,6 +15,7 @@ use crate::sync::spin_loop;
 use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
 use crate::wire::LaneRefusal;
 
+use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
 use super::subscriber::{Gap, GapCause};
@@ -39,7 +40,9 @@ pub enum Wait {
 pub(super) struct Inbound {
     shared: Arc<Shared>,
     port: Arc<SubscriberPort>,
-    bell: BellReceiver,
+    pub(super) bell: HandleBell,
+    /// Whether a sleep is announced and not retired. The bell keeps its token until then.
+    pub(super) announced: bool,
     wait: Wait,
     lanes: Vec<InLane>,
     /// Index of the lane that is polled next.
@@ -77,9 +80,10 @@ impl Inbound {
         wait: Wait,
     ) -> Self {
         Self {
+            bell: HandleBell::new(bell, shared.mark()),
+            announced: false,
             shared,
             port,
-            bell,
             wait,
             lanes: Vec::new(),
             turn: 0,
@@ -93,10 +97,6 @@ impl Inbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    pub(super) fn bell(&self) -> &BellReceiver {
-        &self.bell
     }
 
     pub(super) fn lane(&mut self, index: usize) -> &mut InLane {
@@ -190,6 +190,9 @@ impl Inbound {
         if self.shared.mark().is_forked() {
             return false;
         }
+        // A future that was leaked, not dropped, leaves a sleep announced.
+        self.retire();
+        self.announced = true;
         for (page, sleeper) in &mut self.sleepers {
             // One barrier, below, for all of them.
             sleeper.announce(page.parked(), || (), || false);
@@ -198,12 +201,13 @@ impl Inbound {
         Asymmetry::of_process().heavy().is_ok() && !self.has_something()
     }
 
-    /// Second half.
+    /// Second half. Does nothing if no sleep is announced.
     pub(super) fn retire(&mut self) {
         // The counter and the token belong to the parent.
-        if self.shared.mark().is_forked() {
+        if !self.announced || self.shared.mark().is_forked() {
             return;
         }
+        self.announced = false;
         for (page, sleeper) in &mut self.sleepers {
             sleeper.retire(page.parked());
         }

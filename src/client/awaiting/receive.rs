@@ -1,0 +1,159 @@
+//! Receiving in futures.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use crate::client::error::RecvError;
+use crate::client::inbound::{Found, Inbound};
+use crate::client::sample::Sample;
+use crate::client::subscriber::{Receive, Subscriber};
+
+/// The messages of a subscriber as a stream of owned items; see [`Subscriber::into_stream`].
+#[must_use = "streams do nothing unless polled"]
+pub struct SampleStream<T: ?Sized, F> {
+    subscriber: Subscriber<T>,
+    map: F,
+    has_ended: bool,
+}
+
+impl<T: Receive + ?Sized> Subscriber<T> {
+    /// Waits for the next message without blocking the thread, on any executor. Does not spin, whatever the
+    /// [`Wait`](crate::Wait) of the subscriber.
+    ///
+    /// Cancel-safe: a message is taken in the same poll that gives it, so dropping the future loses nothing. While
+    /// messages are there it is ready at once; a task that is to share its thread has to yield by itself.
+    ///
+    /// The first wait starts the thread of `async-io`'s reactor: one for the process, however many handles wait. Futures
+    /// that run in `async_io::block_on` spare the hop to that thread and back.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, RecvError, message::Bytes};
+    ///
+    /// async fn print() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let client = Client::connect("demo")?;
+    ///     let mut subscriber = client.subscriber::<Bytes>("log/**").open()?;
+    ///     loop {
+    ///         match subscriber.recv_async().await {
+    ///             Ok(sample) => println!("{} {:?}", sample.topic(), &*sample),
+    ///             Err(RecvError::Gap(gap)) => eprintln!("{gap}"),
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`].
+    ///
+    /// # Panics
+    /// The first wait, if the system has no thread for the reactor.
+    pub async fn recv_async(&mut self) -> Result<Sample<'_, T>, RecvError> {
+        let found = {
+            let wait = RetireOnDrop(self.inbound_mut());
+            poll_fn(|context| wait.0.poll_found(context)).await?
+        };
+        self.sample(found)
+    }
+
+    /// A stream of what `map` makes of each message, for where a borrowed [`Sample`] does not fit.
+    ///
+    /// Gaps and ended lanes are items; any other error is the last one. Dropping a future of the stream loses nothing.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let subscriber = client.subscriber::<Bytes>("log/**").open()?;
+    /// let lines = subscriber.into_stream(|sample| String::from_utf8_lossy(&sample).into_owned());
+    /// # let _ = lines;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_stream<R, F>(self, map: F) -> SampleStream<T, F>
+    where
+        F: FnMut(Sample<'_, T>) -> R,
+    {
+        SampleStream {
+            subscriber: self,
+            map,
+            has_ended: false,
+        }
+    }
+}
+
+impl<T: ?Sized, F> SampleStream<T, F> {
+    /// The subscriber back.
+    pub fn into_inner(mut self) -> Subscriber<T> {
+        self.subscriber.inbound_mut().retire();
+        self.subscriber
+    }
+}
+
+impl Inbound {
+    /// Looks; if there is nothing, has the context woken when there may be something. Leaves the sleep announced then:
+    /// the next poll retires it, or [`Inbound::retire`].
+    fn poll_found(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, RecvError>> {
+        // Polled for something else: the bell still guards the sleep that was announced.
+        if self.announced && !self.has_something() {
+            ready!(self.bell.in_reactor.poll_rung(context)).map_err(RecvError::System)?;
+        }
+        loop {
+            self.retire();
+            if let Some(found) = self.poll()? {
+                return Poll::Ready(Ok(found));
+            }
+            if !self.announce() {
+                // Something has come meanwhile, or there is no barrier: look again, after other tasks.
+                self.retire();
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // Ready at once is of a ring from before, whose token may be consumed already: look again.
+            ready!(self.bell.in_reactor.poll_rung(context)).map_err(RecvError::System)?;
+        }
+    }
+}
+
+impl<T: Receive + ?Sized, R, F: FnMut(Sample<'_, T>) -> R> Stream for SampleStream<T, F> {
+    type Item = Result<R, RecvError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let stream = self.get_mut();
+        if stream.has_ended {
+            return Poll::Ready(None);
+        }
+        let found = ready!(stream.subscriber.inbound_mut().poll_found(context));
+        let item = match found {
+            Ok(found) => stream.subscriber.sample(found).map(&mut stream.map),
+            Err(error) => Err(error),
+        };
+        stream.has_ended = match &item {
+            Ok(_) | Err(RecvError::Gap(_) | RecvError::Lane { .. }) => false,
+            Err(_) => true,
+        };
+        Poll::Ready(Some(item))
+    }
+}
+
+// Nothing in it is pinned.
+impl<T: ?Sized, F> Unpin for SampleStream<T, F> {}
+
+impl<T: ?Sized, F> fmt::Debug for SampleStream<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SampleStream")
+            .field(&self.subscriber)
+            .finish()
+    }
+}
+
+/// Ends the announced sleep of a future that is done, or dropped.
+struct RetireOnDrop<'a>(&'a mut Inbound);
+
+impl Drop for RetireOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
+}
