@@ -34,14 +34,14 @@ pub(crate) mod relay;
 pub mod broker;
 mod client;
 
-#[cfg(feature = "async")]
-pub use client::SampleStream;
 pub use client::{
     AnyMessage, Client, ClientBuilder, ConnectError, Delivery, Gap, GapCause, LaneFault,
     ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError,
     RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder, Timer, Wait, Waitable,
     wait_any,
 };
+#[cfg(feature = "async")]
+pub use client::{MessageSink, SampleStream};
 pub use link::{Address, AddressError};
 pub use segment::Backend;
 pub use topic::{Pattern, Topic};

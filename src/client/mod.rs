@@ -22,7 +22,7 @@ mod topics;
 mod waiting;
 
 #[cfg(feature = "async")]
-pub use awaiting::SampleStream;
+pub use awaiting::{MessageSink, SampleStream};
 pub use client::{Client, ClientBuilder, ListTopics};
 pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
 pub use inbound::Wait;

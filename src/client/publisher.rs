@@ -183,10 +183,7 @@ impl<T: Message + ?Sized> Publisher<T> {
     /// is not checked.
     #[inline]
     pub fn publish(&mut self, topic: &str, message: &T) -> Result<Delivery, PublishError> {
-        let id = match self.outbound.topics.recent(topic) {
-            Some(id) => id,
-            None => self.remember(topic)?,
-        };
+        let id = self.id_of_name(topic)?;
         self.outbound.publish(id, message, Patience::Policy)
     }
 
@@ -254,7 +251,15 @@ impl<T: Message + ?Sized> Publisher<T> {
     }
 
     #[inline]
-    fn id_of(&self, topic: &ResolvedTopic) -> Result<u32, PublishError> {
+    pub(super) fn id_of_name(&mut self, topic: &str) -> Result<u32, PublishError> {
+        match self.outbound.topics.recent(topic) {
+            Some(id) => Ok(id),
+            None => self.remember(topic),
+        }
+    }
+
+    #[inline]
+    pub(super) fn id_of(&self, topic: &ResolvedTopic) -> Result<u32, PublishError> {
         let foreign = || PublishError::ForeignTopic {
             topic: topic.topic().clone(),
         };
@@ -280,6 +285,16 @@ impl<T: Message + ?Sized> Publisher<T> {
             });
         }
         Ok(topic)
+    }
+}
+
+impl<T: ?Sized> Publisher<T> {
+    pub(super) fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    pub(super) fn outbound_mut(&mut self) -> &mut Outbound {
+        &mut self.outbound
     }
 }
 

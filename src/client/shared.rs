@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use event_listener::{Event, Listener};
+use event_listener::{Event, EventListener, Listener};
 
 use crate::segment::fork::ProcessMark;
 use crate::segment::{ForeignSegment, SegmentOptions};
@@ -144,11 +144,16 @@ impl Shared {
         self.changed.notify(usize::MAX);
     }
 
+    /// Listens to changes of what [`Shared::applied`] and [`Shared::is_gone`] tell.
+    pub(super) fn listen(&self) -> EventListener {
+        self.changed.listen()
+    }
+
     /// Waits until `epoch` is applied; false if the link closes or the time is over before.
     pub(super) fn wait_applied(&self, epoch: u64, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
-            let listener = self.changed.listen();
+            let listener = self.listen();
             if self.applied() >= epoch {
                 return true;
             }

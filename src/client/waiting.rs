@@ -9,13 +9,31 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::publisher::Publisher;
 use super::subscriber::{Receive, Subscriber};
 
 /// A handle that can be waited on together with others: by [`wait_any`], or in an event loop like this:
 ///
 /// 1. [`announce`](Self::announce) the sleep; false means that there is something already.
 /// 2. If all may sleep, poll the descriptors of all ([`AsFd`]) for reading.
-/// 3. [`retire`](Self::retire), in every case; then receive with `try_recv` until there is nothing more.
+/// 3. [`retire`](Self::retire), in every case; then receive with `try_recv` until there is nothing more, or try to
+///    publish again.
+///
+/// The descriptor is the handle's bell: it becomes readable when somebody rings, which peers do only for a sleep that is
+/// announced, once for each. Without the announcement a wake is lost; without the end of it, peers ring for nobody. Never
+/// read from the descriptor, write to it, or change its flags: `retire` takes the wake out. It is readable at times when
+/// there is nothing, and it is the same for as long as the handle lives, so a reactor may register it once, level- or
+/// edge-triggered.
+///
+/// | handle | sleeps until |
+/// |---|---|
+/// | [`Subscriber`] | a message, a gap or the end of a lane may be there |
+/// | [`Publisher`] | room may be there for the message that the last call refused with [`WouldBlock`] |
+/// | [`Timer`] | it expires |
+///
+/// A [`Client`](crate::Client) has no descriptor: its thread serves its link.
+///
+/// [`WouldBlock`]: crate::PublishError::WouldBlock
 pub trait Waitable: AsFd {
     /// Says that the caller is about to sleep on the descriptor. Whether it may.
     fn announce(&mut self) -> bool;
@@ -173,5 +191,25 @@ impl<T: Receive + ?Sized> Waitable for Subscriber<T> {
 
     fn is_ready(&mut self) -> bool {
         self.inbound_mut().has_something()
+    }
+}
+
+impl<T: ?Sized> AsFd for Publisher<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.outbound().bell.as_fd()
+    }
+}
+
+impl<T: ?Sized> Waitable for Publisher<T> {
+    fn announce(&mut self) -> bool {
+        self.outbound_mut().announce()
+    }
+
+    fn retire(&mut self) {
+        self.outbound_mut().retire();
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.outbound_mut().may_go_on()
     }
 }

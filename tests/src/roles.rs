@@ -11,6 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use futures_lite::future::block_on;
 use ringmain::broker::Broker;
 use ringmain::message::Bytes;
 use ringmain::{Client, Overflow, RecvError, Subscriber};
@@ -36,7 +37,7 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("doomed", [address, topic, count, death]) => {
             doomed::doomed(address, topic, count.parse().unwrap(), death, script);
         }
-        ("unsure", [address, topic]) => unsure(address, topic, script),
+        ("unsure", [address, topic, way]) => unsure(address, topic, way, script),
         ("quiet-publisher", [address, topic, count]) => {
             quiet::publisher(address, topic, count.parse().unwrap(), script);
         }
@@ -115,14 +116,18 @@ fn publisher(address: &str, topic: &str, script: &mut Script) {
     }
 }
 
-/// Publishes a tick to `t` for each line, says `route_unknown` with what the delivery says of it.
-fn unsure(address: &str, topic: &str, script: &mut Script) {
+/// Publishes a tick to `t` for each line, `blocking` or in a `future`; says `route_unknown` with what the delivery says of
+/// it.
+fn unsure(address: &str, topic: &str, way: &str, script: &mut Script) {
     let client = Client::connect(address).unwrap();
     let mut publisher = client.publisher::<Tick>(topic).open().unwrap();
     script.say("open");
     while script.hear().is_some() {
-        let delivery = publisher.publish("t", &Tick::new(0)).unwrap();
-        script.say(format!("route_unknown {}", delivery.route_unknown));
+        let delivery = match way {
+            "blocking" => publisher.publish("t", &Tick::new(0)),
+            _ => block_on(publisher.publish_async("t", &Tick::new(0))),
+        };
+        script.say(format!("route_unknown {}", delivery.unwrap().route_unknown));
     }
 }
 

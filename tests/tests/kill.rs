@@ -291,9 +291,18 @@ fn a_stopped_publisher_delays_no_subscribe_and_sees_the_subscriber_before_its_ne
 
 #[test]
 fn a_stopped_broker_delays_a_publish_by_a_second_and_once() {
+    publish_beside_a_stopped_broker("blocking");
+}
+
+#[test]
+fn a_stopped_broker_delays_a_publish_in_a_future_by_a_second_and_once() {
+    publish_beside_a_stopped_broker("future");
+}
+
+fn publish_beside_a_stopped_broker(way: &str) {
     let bus = unix();
     let broker = bus.broker_process().unwrap();
-    let mut publisher = bus.peer("unsure", &["t/**"]);
+    let mut publisher = bus.peer("unsure", &["t/**", way]);
     publisher.expect("open");
     publisher.stop();
     let client = bus.client("subscriber");

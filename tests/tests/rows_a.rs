@@ -6,8 +6,12 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ringmain::message::Bytes;
 use ringmain::wire::Refusal;
-use ringmain::{ListTopics, Overflow, RequestError, Subscriber, Timer, Waitable, wait_any};
+use ringmain::{
+    ListTopics, Overflow, PublishError, RequestError, Subscriber, Timer, Waitable, wait_any,
+};
 use ringmain_tests::{Bus, Tick, eventually, on_each_transport};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 fn text(bytes: &str) -> &Bytes {
     Bytes::new(bytes.as_bytes())
@@ -289,6 +293,68 @@ fn a21_a_subscriber_lends_its_descriptor_to_an_event_loop() {
             }
             peer.expect("lanes 1 dropped 0");
         }
+    });
+}
+
+#[test]
+fn a21_a_publisher_lends_its_descriptor_to_an_event_loop() {
+    on_each_transport(|bus| {
+        let mut peer = bus.peer("subscriber", &["t", "block-30000"]);
+        peer.expect("open");
+        let client = bus.client("looping");
+        let builder = client.publisher::<Tick>("t").ring_bytes(4096);
+        let mut publisher = builder.max_message_bytes(200).open().unwrap();
+        let topic = publisher.resolve("t").unwrap();
+        peer.tell("5000");
+        for number in 0..5000 {
+            while let Err(error) = publisher.try_publish_to(&topic, &Tick::new(number)) {
+                assert!(matches!(error, PublishError::WouldBlock), "{error}");
+                if publisher.announce() {
+                    let mut polled = [PollFd::new(publisher.as_fd(), PollFlags::POLLIN)];
+                    // A wake that is lost fails the test here.
+                    assert_eq!(poll(&mut polled, PollTimeout::from(20_000_u16)).unwrap(), 1);
+                }
+                publisher.retire();
+            }
+        }
+        peer.expect("got 5000 lost 0");
+        // Nobody is waited for: it is ready.
+        assert_eq!(wait_any(&mut [&mut publisher], None).unwrap(), [0]);
+    });
+}
+
+#[test]
+fn a21_a_subscriber_waits_in_the_reactor_of_another_runtime() {
+    on_each_transport(|bus| {
+        let mut peer = bus.peer("publisher", &["t"]);
+        peer.expect("open");
+        let client = bus.client("looping");
+        let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        runtime.unwrap().block_on(async {
+            // Registered once: the descriptor stays the same.
+            let bell = subscriber.as_fd().try_clone_to_owned().unwrap();
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; this owns what it watches"
+            )]
+            let bell = AsyncFd::with_interest(bell, Interest::READABLE).unwrap();
+            for number in 0..500 {
+                peer.tell(&format!("{number} {}", number + 1));
+                let got = loop {
+                    if let Some(tick) = subscriber.try_recv().unwrap() {
+                        break tick.checked();
+                    }
+                    if subscriber.announce() {
+                        bell.readable().await.unwrap().clear_ready();
+                    }
+                    subscriber.retire();
+                };
+                assert_eq!(got, number);
+            }
+        });
     });
 }
 

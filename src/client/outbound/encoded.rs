@@ -83,17 +83,3 @@ pub(super) fn copy(
     };
     target.writer.write_copy(topic, bytes).is_ok()
 }
-
-pub(super) fn check_room(
-    lanes: &mut Slab<OutLane>,
-    keys: &[usize],
-    len: usize,
-) -> Result<(), PublishError> {
-    for &key in keys {
-        let lane = &mut lanes[key];
-        if !lane.writer.has_room(len) && lane.deadline().is_some() {
-            return Err(PublishError::WouldBlock);
-        }
-    }
-    Ok(())
-}

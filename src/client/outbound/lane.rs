@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::doorbell::Sleeper;
 use crate::lane::{Peer, PeerCursor, Writer};
-use crate::ring::{DropCause, Position};
+use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
 
@@ -32,7 +32,7 @@ pub(in crate::client) struct OutLane {
     pub(super) writer: Writer,
     pub(super) patterns: Vec<Pattern>,
     pub(super) overflow: Overflow,
-    pub(super) sleeper: Sleeper,
+    sleeper: Sleeper,
     /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
     pub(super) stalled_at: Option<Position>,
 }
@@ -72,6 +72,18 @@ impl OutLane {
             self.stalled_at = None;
         }
         Some(deadline)
+    }
+
+    /// First half of a sleep, but for the barrier.
+    pub(super) fn announce(&mut self) {
+        let parked = self.writer.ring().control(Control::Parked);
+        self.sleeper.announce(parked, || (), || false);
+    }
+
+    /// Second half.
+    pub(super) fn retire(&mut self) {
+        let parked = self.writer.ring().control(Control::Parked);
+        self.sleeper.retire(parked);
     }
 
     pub(super) fn drop_message(&mut self) {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::message::{EncodedBytes, Message, Scratch};
+use crate::message::{Message, Scratch};
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
+use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
 use super::shared::Shared;
@@ -20,8 +21,8 @@ use super::topics::TopicTable;
 
 pub(super) use lane::{OutLane, WriterCommand};
 
-use encoded::{Encoded, check_room, copy};
-use waiting::Waiting;
+use encoded::{Encoded, copy};
+use waiting::{Waits, check_room};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,11 +47,19 @@ pub(super) enum Patience {
     None,
 }
 
+/// How far a message has come.
+pub(super) enum Written {
+    /// This has become of it.
+    Served(Delivery),
+    /// Some lanes are to be waited for.
+    Waits,
+}
+
 /// The lanes of a publisher.
 pub(super) struct Outbound {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox<WriterCommand>>,
-    bell: BellReceiver,
+    pub(super) bell: HandleBell,
     lanes: Slab<OutLane>,
     pub(super) topics: TopicTable,
     /// Counts the changes of `lanes`.
@@ -65,12 +74,10 @@ pub(super) struct Outbound {
     behind: bool,
     scratch: Scratch,
     max_message_bytes: usize,
-    /// The message that somebody is waited for with.
-    kept: EncodedBytes,
-    /// Lanes without room, with their keys.
+    /// Lanes that had no room for a message, with their keys; empty once it is served.
     full: Vec<(usize, LaneId)>,
     /// Of those, the ones that are waited for.
-    waiting: Vec<Waiting>,
+    waits: Waits,
 }
 
 impl Outbound {
@@ -82,9 +89,9 @@ impl Outbound {
         max_message_bytes: usize,
     ) -> Self {
         Self {
+            bell: HandleBell::new(bell, shared.mark()),
             shared,
             mailbox,
-            bell,
             lanes: Slab::new(),
             topics,
             routes: 1,
@@ -94,9 +101,8 @@ impl Outbound {
             behind: false,
             scratch: Scratch::new(),
             max_message_bytes,
-            kept: EncodedBytes::default(),
             full: Vec::new(),
-            waiting: Vec::new(),
+            waits: Waits::new(),
         }
     }
 
@@ -112,6 +118,23 @@ impl Outbound {
             return Err(PublishError::Forked);
         }
         self.sync();
+        match self.write(id, message, patience)? {
+            Written::Served(delivery) => Ok(delivery),
+            Written::Waits => Ok(self.wait()),
+        }
+    }
+
+    /// Writes a message to the lanes with room, and does with the others what their policies say, but for waiting.
+    #[inline]
+    pub(super) fn write<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Written, PublishError> {
+        if !self.full.is_empty() {
+            self.give_up();
+        }
         let lanes = &self.lanes;
         let slot = self.topics.slot(id, self.routes, |topic, keys| {
             keys.extend(
@@ -130,9 +153,8 @@ impl Outbound {
             if len > limit {
                 return Err(PublishError::TooLarge { len, limit });
             }
-            check_room(&mut self.lanes, &slot.lanes, len)?;
+            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)?;
         }
-        self.full.clear();
         let mut delivery = Delivery {
             route_unknown: self.behind || self.shared.is_gone(),
             ..Delivery::default()
@@ -147,7 +169,9 @@ impl Outbound {
         let mut unattached = false;
         for &key in &slot.lanes {
             let written = match source {
-                None => encoded.write(&mut self.lanes[key].writer, topic)?,
+                None => encoded
+                    .write(&mut self.lanes[key].writer, topic)
+                    .inspect_err(|_| self.full.clear())?,
                 Some(source) => copy(&mut self.lanes, source, key, topic),
             };
             let lane = &mut self.lanes[key];
@@ -160,14 +184,17 @@ impl Outbound {
                 self.full.push((key, lane.lane));
             }
         }
-        if !self.full.is_empty() && self.triage(unattached, patience, &mut delivery) {
-            self.keep(source, message)?;
-            self.serve_waiting(id, &mut delivery);
+        if !self.full.is_empty() {
+            if self.triage(unattached, patience, &mut delivery) {
+                self.keep(id, source, message, delivery)?;
+                return Ok(Written::Waits);
+            }
+            self.full.clear();
         }
         if unattached && self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
         }
-        Ok(delivery)
+        Ok(Written::Served(delivery))
     }
 
     /// Learns what the broker and the peers have changed.
@@ -176,6 +203,12 @@ impl Outbound {
         if self.shared.epoch() != self.epoch {
             self.learn_routes();
         }
+        self.take_news();
+    }
+
+    /// Learns what the control thread has posted.
+    #[inline]
+    pub(super) fn take_news(&mut self) {
         if self.mailbox.has_news(self.seen) {
             self.take_commands();
         }
@@ -183,6 +216,7 @@ impl Outbound {
 
     /// Says to all subscribers that nothing more will come.
     pub(super) fn close(&mut self) {
+        self.give_up();
         // With the bells of those who have answered since.
         self.take_commands();
         self.lanes.clear();
@@ -201,7 +235,18 @@ impl Outbound {
     #[cold]
     fn learn_routes(&mut self) {
         let epoch = self.shared.epoch();
-        if epoch != self.given_up && !self.shared.wait_applied(epoch, ROUTE_PATIENCE) {
+        let in_time = self.is_settled(epoch) || self.shared.wait_applied(epoch, ROUTE_PATIENCE);
+        self.adopt(epoch, in_time);
+    }
+
+    /// Whether the routes of an epoch need not be waited for.
+    pub(super) fn is_settled(&self, epoch: u64) -> bool {
+        epoch == self.epoch || epoch == self.given_up
+    }
+
+    /// Goes on with the routes as they are known, which are those of `epoch` if they came in time.
+    pub(super) fn adopt(&mut self, epoch: u64, in_time: bool) {
+        if !in_time {
             self.given_up = epoch;
         }
         // The commands that belong to an epoch are posted before it counts as applied; `sync` takes them next.
@@ -248,21 +293,26 @@ impl Outbound {
             .find(|other| other.lane == lane)
     }
 
-    /// Copies the message to where no lane's end can take it away.
+    /// Copies the message to where no lane's end can take it away, to wait with it.
     #[cold]
     fn keep<T: Message + ?Sized>(
         &mut self,
+        id: u32,
         source: Option<usize>,
         message: &T,
+        delivery: Delivery,
     ) -> Result<(), PublishError> {
+        let kept = &mut self.waits.message;
         if let Some(bytes) = source.and_then(|source| self.lanes[source].writer.last_written()) {
-            self.kept.copy_from(bytes);
-            return Ok(());
+            kept.copy_from(bytes);
+        } else if let Err(error) = kept.encode(message, &mut self.scratch) {
+            self.full.clear();
+            return Err(error.into());
         }
-        self.kept.encode(message, &mut self.scratch)?;
+        self.waits.start(id, delivery);
         Ok(())
     }
 }
 
 /// How long a publish waits for a route that the broker has announced.
-const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const ROUTE_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,26 +1,110 @@
 //! Waiting for lanes without room.
+//!
+//! What waits is a value, [`Waits`]; who sleeps meanwhile is up to a driver: [`Outbound::wait`] blocks its thread, a future
+//! polls. Both try all lanes, announce their sleep, sleep on the bell until the next deadline, and retire it.
 
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
+use slab::Slab;
 
-use crate::ring::{Control, Position, Read};
+use crate::message::EncodedBytes;
+use crate::ring::Position;
 use crate::wake::Asymmetry;
 use crate::wire::LaneId;
 
-use super::{Delivery, OutLane, Outbound, Patience};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError};
+
+/// The lanes that are waited for, and with what.
+pub(super) struct Waits {
+    lanes: Vec<Waiting>,
+    /// The message, where it lies in no lane.
+    pub(super) message: EncodedBytes,
+    /// Its topic in the table.
+    topic: u32,
+    started: Instant,
+    /// What has become of the message so far.
+    delivery: Delivery,
+    /// Whether a sleep is announced and not retired.
+    announced: bool,
+}
 
 /// A lane that is waited for.
-pub(super) struct Waiting {
+struct Waiting {
     key: usize,
     /// Tells whether the lane at `key` is still the same.
     lane: LaneId,
-    /// How long this publish waits.
+    /// How long this publish waits, from its start.
     deadline: Duration,
     /// Whether the subscriber did not ask for more: then it counts as stalled afterwards.
     stalls: bool,
     /// Where the reader stood before the last attempt.
     seen: Position,
+}
+
+impl Waits {
+    pub(super) fn new() -> Self {
+        Self {
+            lanes: Vec::new(),
+            message: EncodedBytes::default(),
+            topic: 0,
+            started: Instant::now(),
+            delivery: Delivery::default(),
+            announced: false,
+        }
+    }
+
+    /// Says what is waited with, from now on.
+    pub(super) fn start(&mut self, topic: u32, delivery: Delivery) {
+        self.topic = topic;
+        self.started = Instant::now();
+        self.delivery = delivery;
+    }
+}
+
+impl Waiting {
+    /// The lane, unless it has ended.
+    fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
+        lanes
+            .get_mut(self.key)
+            .filter(|lane| lane.lane == self.lane)
+    }
+
+    /// Whether the next attempt may go otherwise than the last.
+    fn has_changed(&self, lanes: &mut Slab<OutLane>) -> bool {
+        self.lane(lanes).is_none_or(|lane| {
+            lane.writer.reader_position() != self.seen || lane.writer.is_closed()
+        })
+    }
+}
+
+/// Refuses a message of this length if somebody would have to be waited for; remembers whom.
+pub(super) fn check_room(
+    waits: &mut Waits,
+    lanes: &mut Slab<OutLane>,
+    keys: &[usize],
+    len: usize,
+) -> Result<(), PublishError> {
+    waits.lanes.clear();
+    for &key in keys {
+        let lane = &mut lanes[key];
+        let seen = lane.writer.reader_position();
+        if !lane.writer.has_room(len)
+            && let Some(deadline) = lane.deadline()
+        {
+            waits.lanes.push(Waiting {
+                key,
+                lane: lane.lane,
+                deadline,
+                stalls: false,
+                seen,
+            });
+        }
+    }
+    match waits.lanes.is_empty() {
+        true => Ok(()),
+        false => Err(PublishError::WouldBlock),
+    }
 }
 
 impl Outbound {
@@ -39,7 +123,7 @@ impl Outbound {
         };
         // A subscriber that has just answered may have read all: its lane is tried once more.
         let answered = unattached && self.mailbox.has_news_after_commit(self.seen);
-        self.waiting.clear();
+        self.waits.lanes.clear();
         for &(key, lane_id) in &self.full {
             let lane = &mut self.lanes[key];
             let asked = lane.deadline();
@@ -48,7 +132,7 @@ impl Outbound {
                 self.routes += 1;
             } else if asked.is_some() || answered && !lane.writer.is_attached() {
                 let asked = asked.unwrap_or(Duration::ZERO);
-                self.waiting.push(Waiting {
+                self.waits.lanes.push(Waiting {
                     key,
                     lane: lane_id,
                     deadline: asked.min(longest),
@@ -60,52 +144,69 @@ impl Outbound {
                 delivery.dropped += 1;
             }
         }
-        !self.waiting.is_empty()
+        !self.waits.lanes.is_empty()
     }
 
-    /// Waits for the lanes in `waiting`, the message being in `kept`.
+    /// Waits for the lanes that the message has not been written to; what has become of it then.
     #[cold]
-    pub(super) fn serve_waiting(&mut self, id: u32, delivery: &mut Delivery) {
-        let started = Instant::now();
-        let mut waiting = std::mem::take(&mut self.waiting);
+    pub(super) fn wait(&mut self) -> Delivery {
         let backoff = Backoff::new();
-        loop {
-            if self.mailbox.has_news(self.seen) {
-                self.take_commands();
-            }
-            let waited = started.elapsed();
-            waiting.retain_mut(|waiting| self.try_again(id, waiting, waited, delivery));
-            let Some(next) = waiting.iter().map(|waiting| waiting.deadline).min() else {
-                // Its memory is kept for the next time.
-                self.waiting = waiting;
-                return;
-            };
+        while let Some(next) = self.try_waiting() {
             if !backoff.is_completed() {
                 backoff.snooze();
-            } else {
-                self.sleep(&waiting, next.saturating_sub(waited));
+                continue;
             }
+            if self.announce() {
+                let left = next.saturating_sub(self.waits.started.elapsed());
+                // An error is a passing lack of memory: look again, which is what follows.
+                let _ = self.bell.wait(Some(left));
+            }
+            self.retire();
         }
+        self.served()
+    }
+
+    /// Tries each lane that is waited for once more. The next deadline, from the start; `None` when all are served.
+    pub(in crate::client) fn try_waiting(&mut self) -> Option<Duration> {
+        self.take_news();
+        let waited = self.waits.started.elapsed();
+        let mut lanes = std::mem::take(&mut self.waits.lanes);
+        lanes.retain_mut(|waiting| self.try_again(waiting, waited));
+        // Its memory is kept for the next time.
+        self.waits.lanes = lanes;
+        let deadlines = self.waits.lanes.iter().map(|waiting| waiting.deadline);
+        deadlines.min()
+    }
+
+    /// When a deadline that [`Outbound::try_waiting`] has given is over; `None` where the clock ends before.
+    #[cfg(feature = "async")]
+    pub(in crate::client) fn moment(&self, deadline: Duration) -> Option<Instant> {
+        self.waits.started.checked_add(deadline)
+    }
+
+    /// What has become of the message that is not waited with any more.
+    pub(in crate::client) fn served(&mut self) -> Delivery {
+        self.full.clear();
+        if self.mailbox.has_news_after_commit(self.seen) {
+            self.take_commands();
+        }
+        self.waits.delivery
     }
 
     /// Whether the lane has to be waited for still.
-    fn try_again(
-        &mut self,
-        id: u32,
-        waiting: &mut Waiting,
-        waited: Duration,
-        delivery: &mut Delivery,
-    ) -> bool {
-        let Some(lane) = self
-            .lanes
-            .get_mut(waiting.key)
-            .filter(|lane| lane.lane == waiting.lane)
-        else {
+    fn try_again(&mut self, waiting: &mut Waiting, waited: Duration) -> bool {
+        let Some(lane) = waiting.lane(&mut self.lanes) else {
             return false;
         };
-        let topic = self.topics.reference(id);
+        let Waits {
+            message,
+            topic,
+            delivery,
+            ..
+        } = &mut self.waits;
         waiting.seen = lane.writer.reader_position();
-        if lane.writer.write_copy(topic, &self.kept).is_ok() {
+        let topic = self.topics.reference(*topic);
+        if lane.writer.write_copy(topic, message).is_ok() {
             lane.writer.wake();
             delivery.lanes += 1;
             return false;
@@ -126,31 +227,60 @@ impl Outbound {
         true
     }
 
-    /// Sleeps until some lane may have room, the control thread has posted something, or the time is over.
-    fn sleep(&mut self, waiting: &[Waiting], timeout: Duration) {
-        let asymmetry = Asymmetry::of_process();
-        for waiting in waiting {
-            let OutLane {
-                writer, sleeper, ..
-            } = &mut self.lanes[waiting.key];
+    /// Says that this side is about to sleep on its bell, until some lane may have room or the control thread has posted
+    /// something. Whether it may; `retire` must follow in either case.
+    pub(in crate::client) fn announce(&mut self) -> bool {
+        if self.shared.mark().is_forked() {
+            return false;
+        }
+        self.waits.announced = true;
+        for waiting in &self.waits.lanes {
             // One barrier, below, for all of them.
-            sleeper.announce(writer.ring().control(Control::Parked), || (), || false);
+            if let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.announce();
+            }
         }
-        let barrier = asymmetry.heavy();
-        let look = waiting.iter().any(|waiting| {
-            let lane = &mut self.lanes[waiting.key];
-            lane.writer.reader_position() != waiting.seen || lane.writer.is_closed()
-        });
-        if barrier.is_ok() && !look && !self.mailbox.has_news(self.seen) {
-            // An error is a passing lack of memory: look again, which is what follows.
-            let _ = self.bell.wait(Some(timeout));
+        // Without the barrier a wake can be lost, so there is no sleep then.
+        Asymmetry::of_process().heavy().is_ok() && !self.may_go_on()
+    }
+
+    /// The sleep is over. Does nothing if none is announced.
+    pub(in crate::client) fn retire(&mut self) {
+        // The counters and the token belong to the parent.
+        if !self.waits.announced || self.shared.mark().is_forked() {
+            return;
         }
-        for waiting in waiting {
-            let OutLane {
-                writer, sleeper, ..
-            } = &mut self.lanes[waiting.key];
-            sleeper.retire(writer.ring().control(Control::Parked));
+        self.waits.announced = false;
+        for waiting in &self.waits.lanes {
+            if let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.retire();
+            }
         }
         self.bell.drain();
+    }
+
+    /// Whether nobody is waited for, or another attempt may go otherwise than the last.
+    pub(in crate::client) fn may_go_on(&mut self) -> bool {
+        // A forked child has something to be told.
+        let mut lanes = self.waits.lanes.iter();
+        self.shared.mark().is_forked()
+            || self.mailbox.has_news(self.seen)
+            || self.waits.lanes.is_empty()
+            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes))
+    }
+
+    /// Ends the wait of a future that was dropped, or leaked: whom it still waited for loses the message, counted.
+    #[cold]
+    pub(in crate::client) fn give_up(&mut self) {
+        self.retire();
+        if self.full.is_empty() || self.shared.mark().is_forked() {
+            return;
+        }
+        self.full.clear();
+        for waiting in self.waits.lanes.drain(..) {
+            if let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.drop_message();
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use futures_lite::future::{block_on, poll_once};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -32,7 +33,9 @@ struct Handles {
 /// numbered on, and says `received`.
 pub(super) fn forking(address: &str, listen: &str, speak: &str, script: &mut Script) {
     let client = Client::builder().name("forking").connect(address).unwrap();
-    let subscriber = client.subscriber::<Tick>(listen).open().unwrap();
+    let mut subscriber = client.subscriber::<Tick>(listen).open().unwrap();
+    // Puts its bell into the reactor, which a child must leave as it is.
+    assert!(block_on(poll_once(subscriber.recv_async())).is_none());
     let mut publisher = client.publisher::<Tick>(speak).open().unwrap();
     let topic = publisher.resolve(speak).unwrap();
     let mut handles = Some(Handles {
@@ -50,8 +53,12 @@ pub(super) fn forking(address: &str, listen: &str, speak: &str, script: &mut Scr
                 format!("child {status}")
             }
             Some(("receive", count)) => {
+                let subscriber = &mut handles.as_mut().unwrap().subscriber;
                 for _ in 0..count.parse().unwrap() {
-                    let sample = handles.as_mut().unwrap().subscriber.recv();
+                    let sample = match next % 2 {
+                        0 => subscriber.recv(),
+                        _ => block_on(subscriber.recv_async()),
+                    };
                     assert_eq!(sample.unwrap().checked(), next);
                     next += 1;
                 }
@@ -166,6 +173,8 @@ fn use_everything(
     receive(subscriber.recv().map(drop));
     receive(subscriber.try_recv().map(drop));
     receive(subscriber.recv_timeout(std::time::Duration::ZERO).map(drop));
+    publish(block_on(publisher.publish_to_async(topic, &Tick::new(0))).map(drop));
+    receive(block_on(subscriber.recv_async()).map(drop));
 }
 
 /// Runs `work` in a child; gives its exit status, 0 if `work` did not panic.
