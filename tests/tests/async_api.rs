@@ -3,7 +3,9 @@
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -163,6 +165,47 @@ fn tokens(subscriber: &Subscriber<Tick>) -> u32 {
         count += 1;
     }
     count
+}
+
+#[test]
+fn a_task_whose_wakers_never_look_alike_is_woken_for_messages_only() {
+    on_each_transport(|bus| {
+        let client = bus.client("both");
+        let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+        let mut publisher = client.publisher::<Tick>("t").open().unwrap();
+        publisher.publish("t", &Tick::new(0)).unwrap();
+        assert_eq!(subscriber.recv().unwrap().checked(), 0);
+        let wakes = Arc::new(Wakes::default());
+        let mut receiving = Box::pin(subscriber.recv_async());
+        let mut poll = || {
+            // Each time another allocation.
+            let waker = Arc::new(Forwards(wakes.clone())).into();
+            let polled = receiving.as_mut().poll(&mut Context::from_waker(&waker));
+            polled.map(|sample| sample.unwrap().checked())
+        };
+        // Rings of the time in which the lane was made.
+        eventually("nothing more happens", || {
+            let before = wakes.0.load(Ordering::SeqCst);
+            (0..100).all(|_| poll().is_pending()) && wakes.0.load(Ordering::SeqCst) == before
+        });
+        let before = wakes.0.load(Ordering::SeqCst);
+        publisher.publish("t", &Tick::new(1)).unwrap();
+        eventually("the message wakes", || {
+            wakes.0.load(Ordering::SeqCst) > before
+        });
+        assert_eq!(poll(), Poll::Ready(1));
+    });
+}
+
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+struct Forwards(Arc<Wakes>);
+
+impl Wake for Forwards {
+    fn wake(self: Arc<Self>) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 #[test]

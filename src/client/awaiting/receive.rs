@@ -96,9 +96,14 @@ impl Inbound {
     /// Looks; if there is nothing, has the context woken when there may be something. Leaves the sleep announced then:
     /// the next poll retires it, or [`Inbound::retire`].
     fn poll_found(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, RecvError>> {
-        // Polled for something else: the bell still guards the sleep that was announced.
-        if self.announced && !self.has_something() {
-            ready!(self.bell.in_reactor.poll_rung(context)).map_err(RecvError::System)?;
+        // Asks for the ring in any case, or it would be taken for one of the next sleep.
+        if self.announced
+            && !self.shared().mark().is_forked()
+            && self.poll_rung(context)?.is_pending()
+            && !self.has_something()
+        {
+            // Polled for something else: the bell still guards the sleep.
+            return Poll::Pending;
         }
         loop {
             self.retire();
@@ -112,8 +117,13 @@ impl Inbound {
                 return Poll::Pending;
             }
             // Ready at once is of a ring from before, whose token may be consumed already: look again.
-            ready!(self.bell.in_reactor.poll_rung(context)).map_err(RecvError::System)?;
+            ready!(self.poll_rung(context))?;
         }
+    }
+
+    fn poll_rung(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        let rung = self.bell.in_reactor.poll_rung(context);
+        rung.map_err(RecvError::System)
     }
 }
 
