@@ -74,6 +74,7 @@ impl DropCounts {
     }
 
     /// Stores the counters of another ring into the control page of its replica.
+    #[cfg(not(ring_loom))]
     pub(super) fn store(self, storage: &impl Read) {
         for (word, count) in Self::WORDS.into_iter().zip(self.0) {
             // Partner: the acquire in `DropCounts::load`.
