@@ -16,7 +16,7 @@ use crate::topic::Pattern;
 use crate::wake::{Bell, KernelVersion, raise_descriptor_limit};
 use crate::wire::{ClientInfo, Limits, Listing, ToBroker, Versions};
 
-use super::control::Control;
+use super::control::{Control, Reach};
 use super::error::{ConnectError, RequestError};
 use super::publisher::PublisherBuilder;
 use super::session::Reply;
@@ -255,7 +255,11 @@ impl ClientBuilder {
         let shared = Arc::new(Shared::new(name, mark, self.options, bell.sender));
         let link = Link::new(stream, Versions::OURS, Limits::default().frame_bytes);
         let (joining, joined) = sync_channel(1);
-        let control = Control::new(shared.clone(), link, bell.receiver, joining);
+        let reach = match relay {
+            Some(_) => Reach::OtherHost,
+            None => Reach::ThisHost,
+        };
+        let control = Control::new(shared.clone(), link, bell.receiver, reach, joining);
         let thread = std::thread::Builder::new()
             .name("ringmain".into())
             .spawn(move || control.run())

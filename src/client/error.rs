@@ -145,6 +145,15 @@ pub enum PublishError {
     /// The message cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The connection to the broker's host is lost, and with it the subscribers of this publisher. This message was not
+    /// published; those before it may not have arrived. Told once.
+    #[error(
+        "the connection to the broker's host is lost, and up to {unconfirmed} messages with it: connect anew"
+    )]
+    TransportLost {
+        /// Messages that subscribers have not confirmed to have read, of all of them together; at most so many are lost.
+        unconfirmed: u64,
+    },
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
     #[error("a subscriber has no room")]
     WouldBlock,

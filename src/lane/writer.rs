@@ -2,7 +2,7 @@
 
 use crate::message::EncodeError;
 use crate::ring::{
-    DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
+    DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, Tail, record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
 
@@ -154,6 +154,12 @@ impl Writer {
     /// How far the subscriber has read, as far as it has told.
     pub fn reader_position(&mut self) -> Position {
         self.producer.slowest()
+    }
+
+    /// Messages that the subscriber has not told to have read.
+    pub fn unread_messages(&mut self) -> u64 {
+        let position = self.reader_position();
+        Tail::count_messages(self.ring().clone(), position)
     }
 
     /// Whether a message of this length, and what may have to go before it, has room now.

@@ -17,7 +17,7 @@ use crate::wake::{Asymmetry, Bell, BellReceiver, BellSender, Pidfd};
 use crate::wire::{LaneId, SegmentSource};
 
 use super::packet::Packet;
-use super::sink::{News, Sink};
+use super::sink::{Eagerness, News, Sink};
 use super::source::{Pumped, Source};
 use super::stream::Outgoing;
 use super::{FarError, LANE_BYTES, MAX_RING_BYTES};
@@ -216,7 +216,7 @@ impl Lanes {
 
     /// Appends what the other side is to get while there is room; whether there was something.
     pub fn pump(&mut self, out: &mut Outgoing) -> bool {
-        let mut did = self.pump_news(out);
+        let mut did = self.pump_news(out, Eagerness::Due);
         let behind = (Bound::Excluded(self.turn), Bound::Unbounded);
         let mut lanes: Vec<LaneId> = self.sources.range(behind).map(|(lane, _)| *lane).collect();
         lanes.extend(self.sources.range(..=self.turn).map(|(lane, _)| *lane));
@@ -320,13 +320,14 @@ impl Lanes {
         }
     }
 
-    fn pump_news(&mut self, out: &mut Outgoing) -> bool {
+    /// Appends what the other side is to know of the readers; whether there was something.
+    pub fn pump_news(&mut self, out: &mut Outgoing, eagerness: Eagerness) -> bool {
         let mut did = false;
         for (&lane, sink) in &mut self.sinks {
             if !out.is_roomy() {
                 break;
             }
-            while let Some(news) = sink.news() {
+            while let Some(news) = sink.news(eagerness) {
                 let packet = match news {
                     News::Cursor(position) => Packet::Cursor {
                         lane,

@@ -28,6 +28,15 @@ pub enum News {
     Left,
 }
 
+/// Which news are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eagerness {
+    /// Those that the far side may need to go on, and a cursor that has moved by an eighth of the ring.
+    Due,
+    /// All, since something is sent anyway.
+    All,
+}
+
 /// Records that do not go where they are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordsError {
@@ -104,8 +113,8 @@ impl Sink {
     }
 
     /// What the far side is to be told now, if anything; then it knows.
-    pub fn news(&mut self) -> Option<News> {
-        let news = self.next_news()?;
+    pub fn news(&mut self, eagerness: Eagerness) -> Option<News> {
+        let news = self.next_news(eagerness)?;
         match news {
             News::Cursor(position) => self.told = position,
             News::Left => self.told_left = true,
@@ -115,7 +124,7 @@ impl Sink {
 
     /// Whether the far side is to be told something.
     pub fn has_news(&mut self) -> bool {
-        self.next_news().is_some()
+        self.next_news(Eagerness::Due).is_some()
     }
 
     /// Says that this side is about to sleep, if the far side waits for each move; the barrier is up to the caller.
@@ -131,14 +140,15 @@ impl Sink {
             .retire(self.replica.storage().control(Control::Parked));
     }
 
-    fn next_news(&mut self) -> Option<News> {
+    fn next_news(&mut self, eagerness: Eagerness) -> Option<News> {
         let reader = self.subscriber.as_ref();
         if !self.told_left && reader.is_some_and(|reader| reader.cursor.is_closed()) {
             return Some(News::Left);
         }
         let position = self.replica.reader_position();
         let moved = position.0 - self.told.0;
-        let is_due = moved >= self.capacity() as u64 / 8 || self.is_urgent();
+        let is_due =
+            eagerness == Eagerness::All || moved >= self.capacity() as u64 / 8 || self.is_urgent();
         (moved > 0 && is_due).then_some(News::Cursor(position))
     }
 

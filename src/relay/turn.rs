@@ -20,6 +20,7 @@ use super::end::{End, Ring, Ways};
 use super::lanes::Lanes;
 use super::packet::Packet;
 use super::pulse::{Due, Pulse};
+use super::sink::Eagerness;
 use super::stream::{Arrived, Incoming, Outgoing};
 
 /// One connection to another host.
@@ -139,6 +140,7 @@ impl<E: End> Relay<E> {
             Due::Speak => {
                 // Behind what the socket does not take it would tell nothing new.
                 if self.outgoing.unsent() == 0 {
+                    self.lanes.pump_news(&mut self.outgoing, Eagerness::All);
                     Packet::Alive.encode(self.outgoing.buffer());
                 }
                 self.pulse.spoke(now);

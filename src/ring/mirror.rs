@@ -58,6 +58,23 @@ impl<S: Read> Tail<S> {
         }
     }
 
+    /// Messages that stand behind a position where a record begins; as many as can be read.
+    pub fn count_messages(storage: S, from: Position) -> u64 {
+        let mut tail = Self {
+            position: from,
+            ..Self::new(storage)
+        };
+        let mut messages = 0;
+        loop {
+            let word = tail.load_commit_word();
+            let Ok(record) = checked(&tail.storage, tail.position, word) else {
+                return messages;
+            };
+            messages += u64::from(record.kind == Kind::Message);
+            tail.position.0 += record_bytes(record.len_bytes) as u64;
+        }
+    }
+
     /// The ring.
     pub fn storage(&self) -> &S {
         &self.storage

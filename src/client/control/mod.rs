@@ -40,12 +40,22 @@ pub(super) struct Control {
     subscribers: HashMap<HandleId, Arc<SubscriberPort>>,
     requests: HashMap<RequestId, Sender<Reply>>,
     peers: Peers,
+    reach: Reach,
     /// Frames that were given to the link.
     given: u64,
     /// What is to be posted when that many frames are sent.
     posts: VecDeque<(u64, Post)>,
     /// Where the outcome of joining goes.
     joining: Option<SyncSender<Result<(), ConnectError>>>,
+}
+
+/// Where the broker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// On this host: lanes do without it.
+    ThisHost,
+    /// On another one: lanes lead through the same connection.
+    OtherHost,
 }
 
 /// Something for a handle.
@@ -70,6 +80,7 @@ impl Control {
         shared: Arc<Shared>,
         link: Link<ToClient, ToBroker>,
         bell: BellReceiver,
+        reach: Reach,
         joining: SyncSender<Result<(), ConnectError>>,
     ) -> Self {
         let session = Session::new(shared.name().to_owned());
@@ -83,6 +94,7 @@ impl Control {
             subscribers: HashMap::new(),
             requests: HashMap::new(),
             peers: Peers::default(),
+            reach,
             given: 0,
             posts: VecDeque::new(),
             joining: Some(joining),
@@ -262,7 +274,7 @@ impl Control {
         }
     }
 
-    /// The link is of no use any more. Lanes go on.
+    /// The link is of no use any more. Lanes go on, unless it led to another host.
     fn close(&mut self, error: Option<ConnectError>) {
         if let Some(error) = &error {
             tracing::warn!(%error, "the link to the broker is closed");
@@ -274,6 +286,13 @@ impl Control {
                 // A ring whose offer was not sent has no reader; a reply that was not due is the broker's end.
                 Post::Writer(_, WriterCommand::Add(_)) | Post::Reply(..) | Post::Applied(_) => {}
                 post => self.deliver(post),
+            }
+        }
+        if self.reach == Reach::OtherHost {
+            for (lane, publisher) in self.session.take_writers() {
+                if let Some(port) = self.publishers.get(&publisher) {
+                    port.mailbox.post(WriterCommand::Lost { lane });
+                }
             }
         }
         self.shared.set_gone();

@@ -24,6 +24,10 @@ pub(in crate::client) enum WriterCommand {
     End {
         lane: LaneId,
     },
+    /// The connection to the host of the subscriber, and of the broker, is gone.
+    Lost {
+        lane: LaneId,
+    },
 }
 
 /// A lane of a publisher.

@@ -72,6 +72,8 @@ pub(super) struct Outbound {
     given_up: u64,
     /// Whether `epoch` is behind the broker's.
     behind: bool,
+    /// Messages that were on their way when the connection to another host was lost, to be told.
+    unconfirmed: Option<u64>,
     scratch: Scratch,
     max_message_bytes: usize,
     /// Lanes that had no room for a message, with their keys; empty once it is served.
@@ -99,6 +101,7 @@ impl Outbound {
             epoch: 0,
             given_up: 0,
             behind: false,
+            unconfirmed: None,
             scratch: Scratch::new(),
             max_message_bytes,
             full: Vec::new(),
@@ -144,6 +147,12 @@ impl Outbound {
                     .map(|(key, _)| key),
             );
         });
+        // All lanes of a connection to another host are lost with it.
+        if slot.lanes.is_empty()
+            && let Some(unconfirmed) = self.unconfirmed.take()
+        {
+            return Err(PublishError::TransportLost { unconfirmed });
+        }
         let topic = slot.reference(id);
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
@@ -279,6 +288,14 @@ impl Outbound {
                     }
                 }
                 WriterCommand::End { lane } => {
+                    self.lanes.retain(|_, other| other.lane != lane);
+                    self.routes += 1;
+                }
+                WriterCommand::Lost { lane } => {
+                    let unread = self
+                        .lane_mut(lane)
+                        .map(|lane| lane.writer.unread_messages());
+                    *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0);
                     self.lanes.retain(|_, other| other.lane != lane);
                     self.routes += 1;
                 }

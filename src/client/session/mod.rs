@@ -264,6 +264,11 @@ impl<D> Session<D> {
         self.send(ToBroker::RefuseLane { lane, reason });
     }
 
+    /// Takes the lanes of all publishers, for a link whose end is theirs.
+    pub(crate) fn take_writers(&mut self) -> Vec<(LaneId, HandleId)> {
+        self.writers.drain().collect()
+    }
+
     /// The process at the other end of a lane has exited.
     pub(crate) fn peer_exited(&mut self, lane: LaneId) -> Option<Effect<D>> {
         if let Some(publisher) = self.end_writer(lane) {
