@@ -10,6 +10,7 @@ pub mod message;
 pub mod patience;
 pub mod peer;
 pub mod raw;
+pub mod raw_remote;
 #[cfg(doctest)]
 mod readme;
 pub mod roles;
@@ -21,4 +22,5 @@ pub use message::Tick;
 pub use patience::{eventually, within};
 pub use peer::Peer;
 pub use raw::Raw;
+pub use raw_remote::RawRemote;
 pub use roles::policy;

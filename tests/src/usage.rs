@@ -16,9 +16,9 @@ pub fn segments(pid: Pid) -> usize {
     maps.lines().filter(|line| line.contains("/memfd:")).count()
 }
 
-/// Number of threads of this process.
-pub fn threads() -> usize {
-    fs::read_dir("/proc/self/task").unwrap().count()
+/// Number of threads.
+pub fn threads(pid: Pid) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
 }
 
 /// How often threads of this process have fallen asleep, of those that still live.

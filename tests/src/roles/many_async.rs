@@ -24,7 +24,7 @@ pub(super) fn many_async(
     let subscribers: Vec<_> = (0..count)
         .map(|_| client.subscriber::<Tick>(pattern).open().unwrap())
         .collect();
-    let threads = usage::threads();
+    let threads = usage::threads(nix::unistd::getpid());
     let executor = tokio::runtime::Builder::new_current_thread().build();
     executor.unwrap().block_on(async {
         let (sender, mut waiting) = unbounded_channel();
@@ -41,7 +41,7 @@ pub(super) fn many_async(
         std::thread::sleep(Duration::from_millis(500));
         script.say(usage::sleeps() - sleeps);
         script.hear();
-        script.say(usage::threads() - threads);
+        script.say(usage::threads(nix::unistd::getpid()) - threads);
         script.hear();
         for task in tasks {
             task.await.unwrap();

@@ -1,0 +1,103 @@
+//! A client on another host that speaks packet by packet, so that it can say what no relay would.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use ringmain::wire::{Frame, HEADER_BYTES, PREAMBLE_BYTES, ToBroker, ToClient, Versions};
+use rkyv::util::AlignedVec;
+
+/// A hand-written client of a bus over TCP.
+pub struct RawRemote {
+    stream: TcpStream,
+}
+
+/// A packet's kind, its two numbers, its body.
+pub type RawPacket = (u32, u64, u64, Vec<u8>);
+
+impl RawRemote {
+    /// Connects and says nothing.
+    pub fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address.trim_start_matches("tcp://")).unwrap();
+        // Nothing that is awaited here takes that long; a test must not hang.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        Self { stream }
+    }
+
+    /// Connects and is welcomed.
+    pub fn join(address: &str) -> Self {
+        let mut raw = Self::connect(address);
+        raw.send_bytes(&Versions::OURS.encode());
+        raw.send_frame(&ToBroker::Hello { name: "raw".into() }, 0, 0);
+        let mut preamble = [0; PREAMBLE_BYTES];
+        raw.stream.read_exact(&mut preamble).unwrap();
+        assert_eq!(preamble, Versions::OURS.encode());
+        assert!(matches!(raw.frame(), Some(ToClient::Welcome(_))));
+        raw
+    }
+
+    /// Sends bytes as they are; the broker may have closed.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends a packet.
+    pub fn send(&mut self, (kind, first, second, body): RawPacket) {
+        self.send_bytes(&packet(kind, first, second, &body));
+    }
+
+    /// Sends a frame of the control path.
+    pub fn send_frame(&mut self, frame: &ToBroker, ring_bytes: u64, news_above: u64) {
+        let archive = frame.archive().unwrap();
+        self.send((1, ring_bytes, news_above, archive.to_vec()));
+    }
+
+    /// The next packet; `None` when the broker has closed.
+    pub fn receive(&mut self) -> Option<RawPacket> {
+        let mut header = [0; 32];
+        self.stream.read_exact(&mut header).ok()?;
+        let number = |at: usize, len: usize| {
+            let mut bytes = [0; 8];
+            bytes[..len].copy_from_slice(&header[at..at + len]);
+            u64::from_le_bytes(bytes)
+        };
+        let mut body = vec![0; number(0, 4) as usize];
+        self.stream.read_exact(&mut body).ok()?;
+        Some((number(4, 4) as u32, number(8, 8), number(16, 8), body))
+    }
+
+    /// The next frame; `None` when the broker has closed.
+    pub fn frame(&mut self) -> Option<ToClient> {
+        loop {
+            if let (1, _, _, body) = self.receive()? {
+                let mut aligned = AlignedVec::new();
+                aligned.extend_from_slice(&body);
+                return Some(ToClient::from_archive(&aligned).unwrap());
+            }
+        }
+    }
+
+    /// Whether the broker closes, whatever it says before.
+    pub fn is_dropped(&mut self) -> bool {
+        while self.receive().is_some() {}
+        true
+    }
+}
+
+/// The bytes of a packet.
+pub fn packet(kind: u32, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(first.to_le_bytes());
+    bytes.extend(second.to_le_bytes());
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), body);
+    bytes.extend(checksum.to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend_from_slice(body);
+    assert_eq!(bytes.len(), 32 + body.len());
+    const { assert!(HEADER_BYTES == 8, "frames travel without that header") };
+    bytes
+}

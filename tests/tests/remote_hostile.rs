@@ -1,0 +1,324 @@
+//! Peers on other hosts that break the rules, dribble, fall silent: each harms itself only.
+
+use std::time::Duration;
+
+use ringmain::broker::Broker;
+use ringmain::message::{Bytes, Message, MessageType};
+use ringmain::wire::{
+    PublisherSpec, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient, Versions,
+};
+use ringmain::{Client, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
+use ringmain_tests::raw_remote::packet;
+use ringmain_tests::{Peer, RawRemote, Transport, eventually, usage};
+
+/// How long a silent peer is waited for here.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// A broker, and two clients that do nothing wrong.
+struct Bus {
+    _broker: Broker,
+    address: String,
+    client: Client,
+    publisher: Publisher<Bytes>,
+    subscriber: Subscriber<Bytes>,
+}
+
+impl Bus {
+    fn new(name: &str) -> Self {
+        let broker = Broker::builder()
+            .listen(format!("memory:hostile-{name}").parse().unwrap())
+            .listen("tcp://127.0.0.1:0".parse().unwrap())
+            .peer_timeout(PATIENCE)
+            .start()
+            .unwrap();
+        let client = Client::connect(&broker.addresses()[0].to_string()).unwrap();
+        let publisher = client.publisher::<Bytes>("good").open().unwrap();
+        let subscriber = client.subscriber::<Bytes>("good").open().unwrap();
+        Self {
+            address: broker.addresses()[1].to_string(),
+            _broker: broker,
+            client,
+            publisher,
+            subscriber,
+        }
+    }
+
+    fn assert_well(&mut self) {
+        let delivery = self.publisher.publish("good", Bytes::new(b"x")).unwrap();
+        assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
+        assert_eq!(&*self.subscriber.recv().unwrap(), b"x");
+        self.client.ping().unwrap();
+    }
+
+    fn assert_alone(&self) {
+        eventually("the others are gone", || {
+            self.client.clients().unwrap().len() == 1
+        });
+    }
+}
+
+fn type_of_bytes() -> MessageType {
+    <Bytes as Message>::message_type().clone()
+}
+
+/// Joins as a publisher to `t`; gives the lane to the one subscriber there is.
+fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
+    let mut raw = RawRemote::join(&bus.address);
+    let spec = PublisherSpec {
+        topic: "t".into(),
+        message_type: type_of_bytes(),
+        max_message_bytes: 64,
+        block_cap: None,
+    };
+    raw.send_frame(
+        &ToBroker::OpenPublisher {
+            request: 1,
+            publisher: 1,
+            spec,
+        },
+        0,
+        0,
+    );
+    loop {
+        if let ToClient::Routes { changes, .. } = raw.frame().unwrap() {
+            let [RouteChange::Set(route)] = &changes[..] else {
+                panic!("{changes:?}")
+            };
+            return (raw, route.lane);
+        }
+    }
+}
+
+fn offer(raw: &mut RawRemote, lane: u64, ring_bytes: u64) {
+    let segment = SegmentSource::Descriptor;
+    raw.send_frame(&ToBroker::OfferLane { lane, segment }, ring_bytes, 0);
+}
+
+/// The records of a topic definition and of messages with it.
+fn records(messages: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut record = |kind: u64, payload: &[u8]| {
+        bytes.extend((kind | (payload.len() as u64) << 32).to_le_bytes());
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes.resize(bytes.len().next_multiple_of(16), 0);
+    };
+    record(3, b"t");
+    (0..messages).for_each(|_| record(1, &[7; 64]));
+    bytes
+}
+
+fn next_gap(subscriber: &mut Subscriber<Bytes>) -> (u64, Gap) {
+    let mut got = 0;
+    loop {
+        match subscriber.recv() {
+            Ok(_) => got += 1,
+            Err(RecvError::Gap(gap)) => return (got, gap),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn whoever_breaks_the_format_is_dropped() {
+    let mut bus = Bus::new("format");
+    let damaged = {
+        let mut bytes = packet(7, 0, 0, &[]);
+        bytes[24] ^= 1;
+        bytes
+    };
+    let too_large =
+        |kind: u32| [&u32::MAX.to_le_bytes()[..], &kind.to_le_bytes(), &[0; 24]].concat();
+    let cases = [
+        packet(0, 0, 0, &[]),
+        packet(9, 0, 0, &[]),
+        packet(1, 0, 0, b"no archive"),
+        packet(3, 1, 0, b"short"),
+        packet(5, 1, 7, &[]),
+        packet(7, 0, 0, b"alive has no body"),
+        damaged,
+        too_large(1),
+        too_large(2),
+        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(),
+    ];
+    for (number, bytes) in cases.iter().enumerate() {
+        let mut raw = RawRemote::join(&bus.address);
+        raw.send_bytes(bytes);
+        assert!(raw.is_dropped(), "{number}");
+        bus.assert_well();
+    }
+    for start in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64]] {
+        let mut raw = RawRemote::connect(&bus.address);
+        raw.send_bytes(start);
+        assert!(raw.is_dropped());
+    }
+    bus.assert_alone();
+}
+
+#[test]
+fn a_lane_that_nobody_decided_gets_no_ring() {
+    // Of no other test, so that its segments can be counted.
+    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let broker = bus.broker_process().and_then(Peer::pid).unwrap();
+    let mut raw = RawRemote::join(bus.address());
+    let before = usage::segments(broker);
+    for lane in 0..50 {
+        offer(&mut raw, lane, 1 << 20);
+        raw.send((2, lane, 0, records(1)));
+        raw.send((4, lane, 64, Vec::new()));
+        raw.send((5, lane, 1, Vec::new()));
+    }
+    raw.send_frame(&ToBroker::Ping { request: 5 }, 0, 0);
+    assert_eq!(raw.frame(), Some(ToClient::Pong { request: 5 }));
+    assert_eq!(usage::segments(broker), before);
+}
+
+#[test]
+fn a_publisher_that_exceeds_its_credit_is_dropped_and_its_end_is_told() {
+    let mut bus = Bus::new("credit");
+    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
+    let (mut raw, lane) = open_publisher(&bus);
+    offer(&mut raw, lane, 4096);
+    let first = records(10);
+    raw.send((2, lane, 0, first.clone()));
+    for _ in 0..10 {
+        assert_eq!(subscriber.recv().unwrap().len(), 64);
+    }
+    // Ten messages fit, forty do not behind those, whatever the subscriber has read.
+    let more = records(49);
+    raw.send((2, lane, first.len() as u64, more));
+    assert!(raw.is_dropped());
+    let (got, gap) = next_gap(&mut subscriber);
+    assert_eq!((got, gap.cause), (0, GapCause::TransportLost));
+    bus.assert_well();
+    bus.assert_alone();
+}
+
+#[test]
+fn records_for_another_position_and_cursors_ahead_are_refused() {
+    let mut bus = Bus::new("position");
+    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
+    let (mut raw, lane) = open_publisher(&bus);
+    offer(&mut raw, lane, 4096);
+    raw.send((2, lane, 16, records(1)));
+    assert!(raw.is_dropped());
+    assert_eq!(next_gap(&mut subscriber).0, 0);
+
+    let mut raw = RawRemote::join(&bus.address);
+    let spec = SubscriberSpec {
+        patterns: vec!["good".into()],
+        message_type: None,
+        overflow: Overflow::DropNewest,
+        ring_bytes: 0,
+        self_delivery: true,
+    };
+    raw.send_frame(
+        &ToBroker::OpenSubscriber {
+            request: 1,
+            subscriber: 1,
+            spec,
+        },
+        0,
+        0,
+    );
+    let lane = loop {
+        if let ToClient::LaneOffered { lane, .. } = raw.frame().unwrap() {
+            break lane;
+        }
+    };
+    raw.send((4, lane, 1 << 30, Vec::new()));
+    assert!(raw.is_dropped());
+    bus.assert_alone();
+    bus.assert_well();
+}
+
+#[test]
+fn rings_beyond_the_limit_are_refused() {
+    let mut bus = Bus::new("rings");
+    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
+    for ring_bytes in [0, 1, 4097, 128 << 20, u64::MAX] {
+        let (mut raw, lane) = open_publisher(&bus);
+        offer(&mut raw, lane, ring_bytes);
+        match subscriber.recv() {
+            Err(RecvError::Lane { publisher, .. }) => assert_eq!(publisher, "raw"),
+            other => panic!("{ring_bytes}: {}", other.is_ok()),
+        }
+    }
+    bus.assert_well();
+    bus.assert_alone();
+}
+
+#[test]
+fn whoever_falls_silent_is_dropped_wherever_it_stopped() {
+    let mut bus = Bus::new("silent");
+    let preamble = Versions::OURS.encode();
+    let hello = packet(
+        1,
+        0,
+        0,
+        &ToBroker::Hello {
+            name: "slow".into(),
+        }
+        .archive_bytes(),
+    );
+    let all = [&preamble[..], &hello].concat();
+    for cut in [
+        0,
+        1,
+        preamble.len(),
+        preamble.len() + 5,
+        all.len() - 1,
+        all.len(),
+    ] {
+        let mut raw = RawRemote::connect(&bus.address);
+        raw.send_bytes(&all[..cut]);
+        assert!(raw.is_dropped(), "{cut}");
+        bus.assert_well();
+    }
+    bus.assert_alone();
+}
+
+#[test]
+fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
+    let mut bus = Bus::new("dribble");
+    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
+    let (mut raw, lane) = open_publisher(&bus);
+    offer(&mut raw, lane, 4096);
+    for byte in packet(2, lane, 0, &records(3)) {
+        raw.send_bytes(&[byte]);
+    }
+    for _ in 0..3 {
+        assert_eq!(&*subscriber.recv().unwrap(), &[7; 64]);
+    }
+    bus.assert_well();
+}
+
+#[test]
+fn connecting_again_and_again_leaves_nothing() {
+    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let broker = bus.broker_process().and_then(Peer::pid).unwrap();
+    let usage = || (usage::threads(broker), usage::descriptors(broker));
+    let before = usage();
+    for round in 0..300 {
+        match round % 3 {
+            0 => drop(RawRemote::connect(bus.address())),
+            1 => RawRemote::connect(bus.address()).send_bytes(&Versions::OURS.encode()),
+            _ => drop(RawRemote::join(bus.address())),
+        }
+    }
+    eventually("threads and descriptors are given back", || {
+        usage() <= before
+    });
+    assert_eq!(bus.client("after").clients().unwrap().len(), 1);
+}
+
+/// The archive of a frame.
+trait ArchiveBytes {
+    fn archive_bytes(&self) -> Vec<u8>;
+}
+
+impl ArchiveBytes for ToBroker {
+    fn archive_bytes(&self) -> Vec<u8> {
+        ringmain::wire::Frame::archive(self).unwrap().to_vec()
+    }
+}
