@@ -39,6 +39,7 @@ pub use client::{
     wait_any,
 };
 pub use link::{Address, AddressError};
+pub use message::{Clock, Timestamp};
 pub use segment::Backend;
 pub use topic::{Pattern, Topic};
 pub use wire::Overflow;

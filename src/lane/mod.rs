@@ -7,6 +7,7 @@ mod cursor_page;
 mod peer;
 mod reader;
 mod ring_memory;
+mod stamping;
 mod writer;
 
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};

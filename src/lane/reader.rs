@@ -1,5 +1,6 @@
 //! The subscriber's end of a lane.
 
+use crate::message::Timestamp;
 use crate::ring::{
     Consumer, Control, DropCounts, Kind, Polled, Published, Read, Record, Violation,
 };
@@ -51,6 +52,12 @@ pub enum LaneError {
         /// Bytes of the name.
         len: usize,
     },
+    /// A timestamp that is cut off, or of no clock that there is.
+    #[error("the publisher sent a message of {len} bytes that does not begin with a timestamp")]
+    Timestamp {
+        /// Bytes of the record.
+        len: usize,
+    },
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -79,7 +86,7 @@ impl Reader {
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
         match self.consumer.poll()? {
-            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind != Kind::Topic => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
             Polled::Record(definition) => self.define(definition),
@@ -102,7 +109,23 @@ impl Reader {
     #[inline]
     pub unsafe fn payload(&self, record: &Record) -> &[u8] {
         // SAFETY: the caller's promise.
-        unsafe { self.consumer.payload(record) }
+        let payload = unsafe { self.consumer.payload(record) };
+        match record.kind {
+            // `message` has seen that it is long enough.
+            Kind::Stamped => payload.get(Timestamp::BYTES..).unwrap_or_default(),
+            _ => payload,
+        }
+    }
+
+    /// When a message that the last `next` gave was published, where its publisher tells that.
+    #[inline]
+    pub fn timestamp(&self, record: &Record) -> Option<Timestamp> {
+        if record.kind != Kind::Stamped || record.len_bytes < Timestamp::BYTES {
+            return None;
+        }
+        let mut bytes = [0; Timestamp::BYTES];
+        self.consumer.storage().copy_out(record.offset, &mut bytes);
+        Timestamp::from_bytes(bytes)
     }
 
     /// The topic of a message that the last `next` gave.
@@ -162,6 +185,11 @@ impl Reader {
 
     #[inline]
     fn message(&self, record: Record) -> Result<Next, LaneError> {
+        if record.kind == Kind::Stamped && self.timestamp(&record).is_none() {
+            return Err(LaneError::Timestamp {
+                len: record.len_bytes,
+            });
+        }
         match self.topic(&record) {
             Some(_) => Ok(Next::Message(record)),
             None => Err(LaneError::UnknownTopic { id: record.detail }),
@@ -199,7 +227,7 @@ impl Reader {
         let published = self.consumer.release(record);
         self.wake(published);
         match self.consumer.poll()? {
-            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind != Kind::Topic => self.message(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }

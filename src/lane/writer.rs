@@ -1,6 +1,6 @@
 //! The publisher's end of a lane.
 
-use crate::message::EncodeError;
+use crate::message::{EncodeError, Timestamp};
 use crate::ring::{
     DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
 };
@@ -19,7 +19,7 @@ pub struct Writer {
     last: Option<Staged>,
 }
 
-/// A topic as a publisher numbers it.
+/// What goes with a message: its topic, as the publisher numbers it; the time.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicRef<'a> {
     /// Below `MAX_TOPIC_IDS`.
@@ -28,6 +28,8 @@ pub struct TopicRef<'a> {
     pub generation: u64,
     /// The topic.
     pub name: &'a str,
+    /// When the message was published, where its publisher tells that.
+    pub stamp: Option<Timestamp>,
 }
 
 /// Why a message was not written.
@@ -80,14 +82,16 @@ impl Writer {
         self.last = None;
         // A caught panic of an encoder may have left something.
         self.producer.abort();
-        let room = len_bytes.map_or(Room::Rest, Room::Exactly);
+        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(topic.prefix_bytes() + len));
         let result = self.stage_prelude(topic).and_then(|()| {
             self.producer
-                .stage_in_place(room, Kind::Message, u64::from(topic.id), encode)
+                .stage_in_place(room, topic.kind(), u64::from(topic.id), |payload| {
+                    topic.fill(payload, encode)
+                })
         });
         match result {
             Ok(Ok(staged)) => {
-                self.last = Some(staged);
+                self.last = Some(staged.behind(topic.prefix_bytes()));
                 self.commit(topic);
                 Ok(())
             }
@@ -106,10 +110,9 @@ impl Writer {
     #[inline]
     pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {
         self.last = None;
-        let result = self.stage_prelude(topic).and_then(|()| {
-            self.producer
-                .stage_copy(Kind::Message, bytes, u64::from(topic.id))
-        });
+        let result = self
+            .stage_prelude(topic)
+            .and_then(|()| topic.stage_copy(&mut self.producer, bytes));
         match result {
             Ok(()) => {
                 self.commit(topic);
@@ -200,6 +203,7 @@ impl Drop for Writer {
     }
 }
 
-/// What can stand before a message: a gap record, the definition of the longest topic. They are committed together, so a
-/// ring holds twice as much as the longest message *and* these.
-pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES) + record_bytes(MAX_NAME_BYTES);
+/// What can stand before a message: a gap record, the definition of the longest topic, a timestamp. They are committed
+/// together, so a ring holds twice as much as the longest message *and* these.
+pub const PRELUDE_BYTES: usize =
+    record_bytes(DropCounts::BYTES) + record_bytes(MAX_NAME_BYTES) + Timestamp::BYTES;

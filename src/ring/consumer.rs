@@ -97,7 +97,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
         match self.check(word)? {
             record @ Record {
-                kind: Kind::Message | Kind::Topic,
+                kind: Kind::Message | Kind::Stamped | Kind::Topic,
                 ..
             } => Ok(Polled::Record(record)),
             rare => self.pass(rare),
@@ -186,7 +186,9 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         for _ in 0..3 {
             let position = self.position.0;
             match record.kind {
-                Kind::Message | Kind::Topic => return Ok(Polled::Record(record)),
+                Kind::Message | Kind::Stamped | Kind::Topic => {
+                    return Ok(Polled::Record(record));
+                }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
                 Kind::Gap if record.len_bytes == DropCounts::BYTES => {
@@ -207,7 +209,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             }
         }
         match record.kind {
-            Kind::Message | Kind::Topic => Ok(Polled::Record(record)),
+            Kind::Message | Kind::Stamped | Kind::Topic => Ok(Polled::Record(record)),
             Kind::Pad => Err(Violation::Pad {
                 position: self.position.0,
             }),

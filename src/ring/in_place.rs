@@ -91,3 +91,15 @@ pub struct Staged {
     /// Length in bytes.
     len_bytes: usize,
 }
+
+impl Staged {
+    /// The payload without a prefix that it was written with.
+    #[inline]
+    pub fn behind(self, prefix_bytes: usize) -> Self {
+        debug_assert!(prefix_bytes <= self.len_bytes);
+        Self {
+            offset: self.offset + prefix_bytes,
+            len_bytes: self.len_bytes - prefix_bytes,
+        }
+    }
+}

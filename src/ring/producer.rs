@@ -149,6 +149,25 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         Ok(())
     }
 
+    /// Stages a record whose payload is these parts, one behind the other; each but the last is a multiple of 16 bytes
+    /// long.
+    pub fn stage_copies<const N: usize>(
+        &mut self,
+        kind: Kind,
+        parts: &[&[u8]; N],
+        detail: u64,
+    ) -> Result<(), NoRoom> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let slot = self.reserve(len)?;
+        let mut offset = slot.offset;
+        for part in parts {
+            self.storage.copy_in(offset, part);
+            offset += part.len();
+        }
+        self.stage(slot, kind, len, detail);
+        Ok(())
+    }
+
     /// Makes everything staged visible, at once.
     #[inline]
     pub fn commit(&mut self) {

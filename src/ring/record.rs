@@ -20,6 +20,8 @@ pub enum Kind {
     Topic = 3,
     /// Messages are missing here; the payload holds the cumulative counts ([`super::DropCounts`]).
     Gap = 4,
+    /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
+    Stamped = 5,
 }
 
 /// A committed record as found in a ring.
@@ -49,6 +51,7 @@ impl Kind {
             2 => Some(Self::Pad),
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
+            5 => Some(Self::Stamped),
             _ => None,
         }
     }
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn words_that_no_producer_stores_are_refused() {
-        for word in [5, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
+        for word in [6, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
             assert_eq!(parse_commit_word(word), None, "{word:#x}");
         }
         assert_eq!(

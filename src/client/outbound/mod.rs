@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::message::{EncodedBytes, Message, Scratch};
+use crate::lane::TopicRef;
+use crate::message::{Clock, EncodedBytes, Message, Scratch, Timestamp};
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
@@ -65,6 +66,10 @@ pub(super) struct Outbound {
     behind: bool,
     scratch: Scratch,
     max_message_bytes: usize,
+    /// What messages are stamped with.
+    clock: Option<Clock>,
+    /// The stamp of the message under way.
+    stamp: Option<Timestamp>,
     /// The message that somebody is waited for with.
     kept: EncodedBytes,
     /// Lanes without room, with their keys.
@@ -80,6 +85,7 @@ impl Outbound {
         bell: BellReceiver,
         topics: TopicTable,
         max_message_bytes: usize,
+        clock: Option<Clock>,
     ) -> Self {
         Self {
             shared,
@@ -94,6 +100,8 @@ impl Outbound {
             behind: false,
             scratch: Scratch::new(),
             max_message_bytes,
+            clock,
+            stamp: None,
             kept: EncodedBytes::default(),
             full: Vec::new(),
             waiting: Vec::new(),
@@ -112,6 +120,7 @@ impl Outbound {
             return Err(PublishError::Forked);
         }
         self.sync();
+        self.stamp = self.clock.map(Clock::now);
         let lanes = &self.lanes;
         let slot = self.topics.slot(id, self.routes, |topic, keys| {
             keys.extend(
@@ -121,7 +130,10 @@ impl Outbound {
                     .map(|(key, _)| key),
             );
         });
-        let topic = slot.reference(id);
+        let topic = TopicRef {
+            stamp: self.stamp,
+            ..slot.reference(id)
+        };
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,

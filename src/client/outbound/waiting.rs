@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
+use crate::lane::TopicRef;
 use crate::ring::{Control, Position, Read};
 use crate::wake::Asymmetry;
 use crate::wire::LaneId;
@@ -103,7 +104,10 @@ impl Outbound {
         else {
             return false;
         };
-        let topic = self.topics.reference(id);
+        let topic = TopicRef {
+            stamp: self.stamp,
+            ..self.topics.reference(id)
+        };
         waiting.seen = lane.writer.reader_position();
         if lane.writer.write_copy(topic, &self.kept).is_ok() {
             lane.writer.wake();
