@@ -21,6 +21,7 @@ pub(crate) mod sync;
 pub(crate) mod segment;
 pub(crate) mod wake;
 
+pub mod counters;
 pub mod message;
 pub mod topic;
 pub mod wire;

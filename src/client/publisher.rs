@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counters::Role;
 use crate::lane::{
     DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, PRELUDE_BYTES,
 };
@@ -125,6 +126,13 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
             ring_bytes,
+            message_type: message_type.to_string(),
+            counters: shared.counters().handle(
+                Role::Publisher,
+                id,
+                declared.as_str(),
+                &message_type.to_string(),
+            ),
         };
         let spec = PublisherSpec {
             topic: declared.to_string(),

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
 use crate::ring::{DropCause, Record};
@@ -180,6 +181,12 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         let port = Arc::new(SubscriberPort::new(
             Mailbox::new(bell.sender),
             *shared.options(),
+            shared.counters().handle(
+                Role::Subscriber,
+                id,
+                &patterns.join(" "),
+                &T::accepts().map_or_else(String::new, ToString::to_string),
+            ),
         )?);
         let spec = SubscriberSpec {
             patterns,

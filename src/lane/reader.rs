@@ -1,5 +1,6 @@
 //! The subscriber's end of a lane.
 
+use crate::counters::LaneSlot;
 use crate::message::Timestamp;
 use crate::ring::{
     Consumer, Control, DropCounts, Kind, Polled, Published, Read, Record, Violation,
@@ -17,6 +18,7 @@ pub struct Reader {
     /// Of the next message: messages and losses so far.
     sequence: u64,
     publisher: Peer,
+    counters: LaneSlot,
 }
 
 /// What stands next in a lane.
@@ -68,12 +70,13 @@ pub enum LaneError {
 
 impl Reader {
     /// The subscriber's end of a ring that was not read yet.
-    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer) -> Self {
+    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
         Self {
             consumer: Consumer::new(ring, area),
             topics: Vec::new(),
             sequence: 0,
             publisher,
+            counters,
         }
     }
 
@@ -146,6 +149,8 @@ impl Reader {
         // Wrapping: a gap record may have claimed any number.
         self.sequence = self.sequence.wrapping_add(1);
         let mut published = self.consumer.release(record);
+        self.counters
+            .message(payload_bytes(&record), self.consumer.position());
         if published == Published::Unchanged && self.publisher_sleeps() {
             published = self.consumer.publish();
         }
@@ -185,10 +190,12 @@ impl Reader {
 
     #[inline]
     fn message(&self, record: Record) -> Result<Next, LaneError> {
-        if record.kind == Kind::Stamped && self.timestamp(&record).is_none() {
-            return Err(LaneError::Timestamp {
-                len: record.len_bytes,
-            });
+        if record.kind == Kind::Stamped {
+            let len = record.len_bytes;
+            let stamp = self
+                .timestamp(&record)
+                .ok_or(LaneError::Timestamp { len })?;
+            self.counters.latency(stamp.elapsed());
         }
         match self.topic(&record) {
             Some(_) => Ok(Next::Message(record)),
@@ -199,6 +206,7 @@ impl Reader {
     fn gap(&mut self, counts: DropCounts) -> Next {
         let first = self.sequence;
         self.sequence = self.sequence.wrapping_add(counts.total());
+        self.counters.lost(&counts);
         Next::Gap { counts, first }
     }
 
@@ -236,8 +244,19 @@ impl Reader {
     #[inline]
     fn wake(&mut self, published: Published) {
         if published == Published::Moved {
-            self.publisher
-                .wake_if_parked(self.consumer.storage().control(Control::Parked));
+            let parked = self.consumer.storage().control(Control::Parked);
+            if self.publisher.wake_if_parked(parked) {
+                self.counters.woke();
+            }
         }
+    }
+}
+
+/// Bytes of the encoded message in a record.
+#[inline]
+fn payload_bytes(record: &Record) -> usize {
+    match record.kind {
+        Kind::Stamped => record.len_bytes.saturating_sub(Timestamp::BYTES),
+        _ => record.len_bytes,
     }
 }

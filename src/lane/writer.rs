@@ -1,5 +1,6 @@
 //! The publisher's end of a lane.
 
+use crate::counters::LaneSlot;
 use crate::message::{EncodeError, Timestamp};
 use crate::ring::{
     DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
@@ -17,6 +18,7 @@ pub struct Writer {
     subscriber: Option<Subscriber>,
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
+    counters: LaneSlot,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -48,12 +50,13 @@ struct Subscriber {
 
 impl Writer {
     /// The publisher's end of a fresh ring, whose subscriber has not answered yet.
-    pub fn new(ring: OwnRing) -> Self {
+    pub fn new(ring: OwnRing, counters: LaneSlot) -> Self {
         Self {
             producer: Producer::new(ring),
             defined: Vec::new(),
             subscriber: None,
             last: None,
+            counters,
         }
     }
 
@@ -91,8 +94,9 @@ impl Writer {
         });
         match result {
             Ok(Ok(staged)) => {
-                self.last = Some(staged.behind(topic.prefix_bytes()));
-                self.commit(topic);
+                let staged = staged.behind(topic.prefix_bytes());
+                self.last = Some(staged);
+                self.commit(topic, staged.len_bytes());
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -115,7 +119,7 @@ impl Writer {
             .and_then(|()| topic.stage_copy(&mut self.producer, bytes));
         match result {
             Ok(()) => {
-                self.commit(topic);
+                self.commit(topic, bytes.len());
                 Ok(())
             }
             Err(error) => {
@@ -137,14 +141,22 @@ impl Writer {
     /// Rings the subscriber's bell if it sleeps.
     #[inline]
     pub fn wake(&mut self) {
-        if let Some(Subscriber { cursor, peer }) = &mut self.subscriber {
-            peer.wake_if_parked(cursor.parked());
+        if let Some(Subscriber { cursor, peer }) = &mut self.subscriber
+            && peer.wake_if_parked(cursor.parked())
+        {
+            self.counters.woke();
         }
     }
 
     /// Counts a message that found no room. The subscriber learns it in band, or from the counter when it is idle.
     pub fn count_drop(&mut self, cause: DropCause) {
         self.producer.count_drop(cause, 1);
+        self.counters.dropped(cause);
+    }
+
+    /// What the lane counts.
+    pub fn counters(&self) -> &LaneSlot {
+        &self.counters
     }
 
     /// Whether the subscriber has said, by itself, that it reads no more.
@@ -181,8 +193,9 @@ impl Writer {
     }
 
     #[inline]
-    fn commit(&mut self, topic: TopicRef<'_>) {
+    fn commit(&mut self, topic: TopicRef<'_>, len_bytes: usize) {
         self.producer.commit();
+        self.counters.message(len_bytes, self.producer.committed());
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) {
             if self.defined.len() <= id {

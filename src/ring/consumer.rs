@@ -87,6 +87,12 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         &self.cursor
     }
 
+    /// All bytes that were ever read.
+    #[inline]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// Looks at the next record. A gap or a pad is passed over by the call that finds it; the rest is released by
     /// [`Consumer::release`].
     #[inline]

@@ -93,6 +93,12 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Its length in bytes.
+    #[inline]
+    pub fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
     /// The payload without a prefix that it was written with.
     #[inline]
     pub fn behind(self, prefix_bytes: usize) -> Self {

@@ -82,6 +82,12 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         &self.storage
     }
 
+    /// Where the readers find what is committed next: all bytes that were ever committed.
+    #[inline]
+    pub fn committed(&self) -> Position {
+        self.committed
+    }
+
     /// Finds room for a payload of `len` bytes behind what is staged.
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<Slot, NoRoom> {

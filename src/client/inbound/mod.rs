@@ -191,7 +191,11 @@ impl Inbound {
             sleeper.announce(page.parked(), || (), || false);
         }
         // Without the barrier a wake can be lost, so there is no sleep then.
-        Asymmetry::of_process().heavy().is_ok() && !self.has_something()
+        let may_sleep = Asymmetry::of_process().heavy().is_ok() && !self.has_something();
+        if may_sleep {
+            self.port.counters.parked();
+        }
+        may_sleep
     }
 
     /// Second half.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::mailbox::Mailbox;
+use crate::counters::HandleSlot;
 use crate::lane::{CursorArea, CursorPage};
 use crate::segment::{SegmentError, SegmentOptions};
 
@@ -14,18 +15,21 @@ pub(in crate::client) struct SubscriberPort {
     /// Its cursor pages, the newest last.
     pages: Mutex<Vec<Arc<CursorPage>>>,
     options: SegmentOptions,
+    pub(in crate::client) counters: Arc<HandleSlot>,
 }
 
 impl SubscriberPort {
     pub(in crate::client) fn new(
         mailbox: Mailbox<ReaderCommand>,
         options: SegmentOptions,
+        counters: Arc<HandleSlot>,
     ) -> Result<Self, SegmentError> {
         let first = Arc::new(CursorPage::create(&options)?);
         Ok(Self {
             mailbox,
             pages: Mutex::new(vec![first]),
             options,
+            counters,
         })
     }
 

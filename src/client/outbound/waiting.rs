@@ -110,11 +110,13 @@ impl Outbound {
         };
         waiting.seen = lane.writer.reader_position();
         if lane.writer.write_copy(topic, &self.kept).is_ok() {
+            lane.writer.counters().blocked(waited);
             lane.writer.wake();
             delivery.lanes += 1;
             return false;
         }
         if lane.writer.is_closed() {
+            lane.writer.counters().blocked(waited);
             self.lanes.remove(waiting.key);
             self.routes += 1;
             return false;
@@ -122,7 +124,9 @@ impl Outbound {
         if waited >= waiting.deadline {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
+                lane.writer.counters().stalled();
             }
+            lane.writer.counters().blocked(waited);
             lane.drop_message();
             delivery.dropped += 1;
             return false;
@@ -146,6 +150,9 @@ impl Outbound {
             lane.writer.reader_position() != waiting.seen || lane.writer.is_closed()
         });
         if barrier.is_ok() && !look && !self.mailbox.has_news(self.seen) {
+            for waiting in waiting {
+                self.lanes[waiting.key].writer.counters().parked();
+            }
             // An error is a passing lack of memory: look again, which is what follows.
             let _ = self.bell.wait(Some(timeout));
         }
