@@ -223,8 +223,8 @@ impl ClientCounters {
         match row.kind {
             Kind::Client if self.name.is_empty() => self.name = row.name,
             Kind::Client => {}
-            Kind::Publisher if row.handle == 0 => self.closed_publishers.add(&row.counts),
-            Kind::Subscriber if row.handle == 0 => self.closed_subscribers.add(&row.counts),
+            Kind::Publisher if row.handle == 0 => self.closed_publishers += &row.counts,
+            Kind::Subscriber if row.handle == 0 => self.closed_subscribers += &row.counts,
             Kind::Publisher => self.handles.push(handle(Role::Publisher, row)),
             Kind::Subscriber => self.handles.push(handle(Role::Subscriber, row)),
             Kind::PublisherLane => self.lanes.push(lane(Role::Publisher, row)),

@@ -1,6 +1,7 @@
 //! What a scan has found.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::histogram::Histogram;
@@ -163,7 +164,7 @@ impl ClientCounters {
         };
         let handles = self.handles.iter().filter(|handle| handle.role == role);
         for handle in handles {
-            total.add(&self.handle_total(handle));
+            total += &self.handle_total(handle);
         }
         total
     }
@@ -173,7 +174,7 @@ impl ClientCounters {
         let mut total = handle.counts.clone();
         for lane in &self.lanes {
             if (lane.role, lane.handle) == (handle.role, handle.handle) {
-                total.add(&lane.counts);
+                total += &lane.counts;
             }
         }
         total
@@ -206,11 +207,6 @@ impl Counts {
         since
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
-        self.combine(other, u64::wrapping_add);
-        self.latency.add(&other.latency);
-    }
-
     fn combine(&mut self, other: &Self, with: impl Fn(u64, u64) -> u64) {
         let pairs = [
             (&mut self.messages, other.messages),
@@ -225,5 +221,12 @@ impl Counts {
         for (own, other) in pairs {
             *own = with(*own, other);
         }
+    }
+}
+
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, other: &Self) {
+        self.combine(other, u64::wrapping_add);
+        self.latency.add(&other.latency);
     }
 }

@@ -237,7 +237,7 @@ proptest! {
                 prop_assert!(text.len() <= 3 * 1024 && !text.chars().any(char::is_control));
             }
             let mut counts = row.counts.clone();
-            counts.add(&row.counts);
+            counts += &row.counts;
             let _ = (counts.since(&row.counts), counts.wakes_saved(), counts.latency.quantile(0.99));
         }
         prop_assert!(hostile.looks.get() <= 4 * 600 + 10);
