@@ -46,6 +46,8 @@ use super::shared::{Command, Shared};
 pub struct Subscriber<T: ?Sized> {
     inbound: Inbound,
     id: HandleId,
+    /// As the broker has them.
+    patterns: Vec<String>,
     /// Keeps the control thread; after `inbound`, which it serves.
     _client: Client,
     message: PhantomData<fn() -> Box<T>>,
@@ -189,7 +191,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             ),
         )?);
         let spec = SubscriberSpec {
-            patterns,
+            patterns: patterns.clone(),
             message_type: T::accepts().cloned(),
             overflow: self.overflow,
             ring_bytes: self.ring_bytes as u64,
@@ -207,6 +209,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         Ok(Subscriber {
             inbound,
             id,
+            patterns,
             _client: self.client.clone(),
             message: PhantomData,
         })
@@ -281,10 +284,18 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         let frame = |request| ToBroker::ChangePatterns {
             request,
             subscriber,
-            add,
-            remove,
+            add: add.clone(),
+            remove: remove.clone(),
         };
-        self.inbound.shared().request(frame).map(drop)
+        self.inbound.shared().request(frame)?;
+        self.patterns.retain(|pattern| !remove.contains(pattern));
+        for pattern in add {
+            if !self.patterns.contains(&pattern) {
+                self.patterns.push(pattern);
+            }
+        }
+        self.inbound.counters().rename(&self.patterns.join(" "));
+        Ok(())
     }
 
     #[inline]

@@ -166,6 +166,15 @@ impl Book {
         state.give_back(place);
     }
 
+    fn rename(&self, leaf: &Leaf, topics: &str) {
+        let state = self.lock();
+        state.change(|_| {
+            leaf.slot.close();
+            leaf.slot.topics.set(topics);
+            leaf.slot.reopen();
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,6 +292,11 @@ impl HandleSlot {
         }
     }
 
+    /// The handle has other patterns now.
+    pub(crate) fn rename(&self, topics: &str) {
+        self.book.rename(&self.leaf, topics);
+    }
+
     /// The handle goes to sleep. Only for a subscriber, whose lanes do not count sleeps: the ended ones add to the same word.
     pub(crate) fn parked(&self) {
         count(&self.leaf.slot, Counter::Parks, 1);
@@ -298,6 +312,11 @@ impl LaneSlot {
         count(page, Counter::Bytes, len_bytes as u64);
         // Relaxed, as all counters: they order nothing.
         page.counts[Counter::Position as usize].store(position.0, Ordering::Relaxed);
+    }
+
+    /// The subscriber has other patterns now.
+    pub(crate) fn rename(&self, topics: &str) {
+        self.handle.book.rename(&self.leaf, topics);
     }
 
     /// A message was dropped.
@@ -383,6 +402,11 @@ impl Page {
         self.name.set(about.name);
         self.topics.set(about.topics);
         self.message_type.set(about.message_type);
+        self.reopen();
+    }
+
+    /// Takes the page as it is.
+    fn reopen(&self) {
         let generation = self.generation.load(Ordering::Relaxed);
         // Partner: the acquire in `reading::row`; all of the above is visible with it.
         self.generation

@@ -53,7 +53,7 @@ pub struct HandleCounters {
     pub role: Role,
     /// Its number within the client.
     pub handle: u32,
-    /// The topic that it has declared, or its patterns when it was opened, cut off at 1,024 bytes.
+    /// The topic that it has declared, or its patterns; cut off at 1,024 bytes.
     pub topics: String,
     /// The type of its messages; empty if it takes every type.
     pub message_type: String,
@@ -75,8 +75,7 @@ pub struct LaneCounters {
     pub lane: u64,
     /// Name of the client at the other end.
     pub peer: String,
-    /// At a publisher: the subscriber's patterns when the lane was made; at a subscriber: what the publisher has declared. Cut
-    /// off at 1,024 bytes.
+    /// At a publisher: the subscriber's patterns; at a subscriber: what the publisher has declared. Cut off at 1,024 bytes.
     pub topics: String,
     /// The type of its messages.
     pub message_type: String,

@@ -323,3 +323,19 @@ fn f3_what_a_closed_handle_has_counted_stays() {
         assert_eq!(closed.closed_publishers.bytes, written.bytes);
     });
 }
+
+#[test]
+fn f3_patterns_are_shown_as_they_are_now() {
+    on_each_transport(|bus| {
+        let mut pair = Pair::on(bus, Overflow::DropNewest);
+        let counts = pair.written();
+        pair.subscriber.add_pattern("tank/1").unwrap();
+        pair.subscriber.remove_pattern("tank/**").unwrap();
+        assert!(pair.publish(1));
+        assert_eq!(lane(&pair.pump).topics, "tank/1");
+        let handles = of(&pair.tank).handles;
+        assert_eq!(handles[0].topics, "tank/1");
+        // Nothing that was counted is lost by it.
+        assert_eq!(pair.written().since(&counts).messages, 1);
+    });
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::counters::HandleSlot;
 use crate::doorbell::Sleeper;
 use crate::lane::{CursorPage, LaneError, Next};
 use crate::ring::{DropCounts, Record};
@@ -89,6 +90,10 @@ impl Inbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(super) fn counters(&self) -> &HandleSlot {
+        &self.port.counters
     }
 
     pub(super) fn bell(&self) -> &BellReceiver {

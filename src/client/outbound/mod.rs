@@ -11,6 +11,7 @@ use slab::Slab;
 
 use crate::lane::TopicRef;
 use crate::message::{Clock, EncodedBytes, Message, Scratch, Timestamp};
+use crate::topic::Pattern;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
@@ -235,6 +236,7 @@ impl Outbound {
                     overflow,
                 } => {
                     if let Some(lane) = self.lane_mut(lane) {
+                        lane.writer.counters().rename(&joined(&patterns));
                         lane.patterns = patterns;
                         lane.overflow = overflow;
                         self.routes += 1;
@@ -274,6 +276,12 @@ impl Outbound {
         self.kept.encode(message, &mut self.scratch)?;
         Ok(())
     }
+}
+
+/// Patterns as counters show them.
+fn joined(patterns: &[Pattern]) -> String {
+    let patterns: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
+    patterns.join(" ")
 }
 
 /// How long a publish waits for a route that the broker has announced.
