@@ -185,7 +185,6 @@ fn f3_drops_agree_by_cause_on_both_sides() {
             } else {
                 // The others were not waited for: the lane was stalled.
                 assert_eq!(written.stalls, 1);
-                assert!(written.parks >= 1);
                 assert!(
                     Duration::from_millis(20) <= written.blocked() && written.blocked() <= taken
                 );
