@@ -89,9 +89,10 @@ impl Reader {
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
         match self.consumer.poll()? {
-            Polled::Record(record) if record.kind != Kind::Topic => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
             Polled::Record(definition) => self.define(definition),
         }
     }
@@ -112,22 +113,17 @@ impl Reader {
     #[inline]
     pub unsafe fn payload(&self, record: &Record) -> &[u8] {
         // SAFETY: the caller's promise.
-        let payload = unsafe { self.consumer.payload(record) };
-        match record.kind {
-            // `message` has seen that it is long enough.
-            Kind::Stamped => payload.get(Timestamp::BYTES..).unwrap_or_default(),
-            _ => payload,
-        }
+        unsafe { self.consumer.payload(record) }
     }
 
     /// When a message that the last `next` gave was published, where its publisher tells that.
-    #[inline]
-    pub fn timestamp(&self, record: &Record) -> Option<Timestamp> {
-        if record.kind != Kind::Stamped || record.len_bytes < Timestamp::BYTES {
+    pub fn timestamp(&self, message: &Record) -> Option<Timestamp> {
+        if message.kind != Kind::Stamped {
             return None;
         }
         let mut bytes = [0; Timestamp::BYTES];
-        self.consumer.storage().copy_out(record.offset, &mut bytes);
+        let before = message.offset - Timestamp::BYTES;
+        self.consumer.storage().copy_out(before, &mut bytes);
         Timestamp::from_bytes(bytes)
     }
 
@@ -148,9 +144,9 @@ impl Reader {
     pub fn release(&mut self, record: Record) {
         // Wrapping: a gap record may have claimed any number.
         self.sequence = self.sequence.wrapping_add(1);
-        let mut published = self.consumer.release(record);
+        let mut published = self.consumer.release(with_stamp(record));
         self.counters
-            .message(payload_bytes(&record), self.consumer.position());
+            .message(record.len_bytes, self.consumer.position());
         if published == Published::Unchanged && self.publisher_sleeps() {
             published = self.consumer.publish();
         }
@@ -190,17 +186,28 @@ impl Reader {
 
     #[inline]
     fn message(&self, record: Record) -> Result<Next, LaneError> {
-        if record.kind == Kind::Stamped {
-            let len = record.len_bytes;
-            let stamp = self
-                .timestamp(&record)
-                .ok_or(LaneError::Timestamp { len })?;
-            self.counters.latency(stamp.elapsed());
-        }
         match self.topic(&record) {
             Some(_) => Ok(Next::Message(record)),
             None => Err(LaneError::UnknownTopic { id: record.detail }),
         }
+    }
+
+    /// A message behind a timestamp, given as if the timestamp were not there.
+    #[cold]
+    fn stamped(&self, record: Record) -> Result<Next, LaneError> {
+        let len = record.len_bytes;
+        let message = Record {
+            offset: record.offset + Timestamp::BYTES,
+            len_bytes: len
+                .checked_sub(Timestamp::BYTES)
+                .ok_or(LaneError::Timestamp { len })?,
+            ..record
+        };
+        let stamp = self
+            .timestamp(&message)
+            .ok_or(LaneError::Timestamp { len })?;
+        self.counters.latency(stamp.elapsed());
+        self.message(message)
     }
 
     fn gap(&mut self, counts: DropCounts) -> Next {
@@ -235,7 +242,8 @@ impl Reader {
         let published = self.consumer.release(record);
         self.wake(published);
         match self.consumer.poll()? {
-            Polled::Record(record) if record.kind != Kind::Topic => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }
@@ -252,11 +260,15 @@ impl Reader {
     }
 }
 
-/// Bytes of the encoded message in a record.
+/// The record that a message was taken from.
 #[inline]
-fn payload_bytes(record: &Record) -> usize {
-    match record.kind {
-        Kind::Stamped => record.len_bytes.saturating_sub(Timestamp::BYTES),
-        _ => record.len_bytes,
+fn with_stamp(message: Record) -> Record {
+    match message.kind {
+        Kind::Stamped => Record {
+            offset: message.offset - Timestamp::BYTES,
+            len_bytes: message.len_bytes + Timestamp::BYTES,
+            ..message
+        },
+        _ => message,
     }
 }

@@ -7,7 +7,7 @@ use super::{OwnRing, PeerCursor, TopicRef};
 
 impl TopicRef<'_> {
     /// What its messages are in a ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn kind(&self) -> Kind {
         match self.stamp {
             None => Kind::Message,
@@ -16,7 +16,7 @@ impl TopicRef<'_> {
     }
 
     /// Bytes of the prefix.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefix_bytes(&self) -> usize {
         match self.stamp {
             None => 0,
@@ -25,7 +25,7 @@ impl TopicRef<'_> {
     }
 
     /// Writes the prefix, then whatever `encode` writes; gives the length of both.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fill(
         &self,
         payload: &mut [u8],

@@ -31,7 +31,7 @@ pub struct TopicRef<'a> {
     /// The topic.
     pub name: &'a str,
     /// When the message was published, where its publisher tells that.
-    pub stamp: Option<Timestamp>,
+    pub stamp: Option<&'a Timestamp>,
 }
 
 /// Why a message was not written.

@@ -39,7 +39,6 @@ pub struct Timestamp {
 
 impl Clock {
     /// What the clock shows.
-    #[inline]
     pub fn now(self) -> Timestamp {
         let id = match self {
             Self::Realtime => ClockId::CLOCK_REALTIME,

@@ -73,7 +73,7 @@ impl<S: Read + InPlace, C: Cursor> Consumer<S, C> {
     /// The payload of a record.
     ///
     /// # Safety
-    /// The last `poll` found the record and it is not released while the slice lives. The producer does not change
+    /// The last `poll` found the record, or one that this is the end of, and it is not released while the slice lives. The producer does not change
     /// committed records.
     #[inline]
     pub unsafe fn payload(&self, record: &Record) -> &[u8] {

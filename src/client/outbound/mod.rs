@@ -69,7 +69,7 @@ pub(super) struct Outbound {
     max_message_bytes: usize,
     /// What messages are stamped with.
     clock: Option<Clock>,
-    /// The stamp of the message under way.
+    /// The stamp of the message under way; none without a clock.
     stamp: Option<Timestamp>,
     /// The message that somebody is waited for with.
     kept: EncodedBytes,
@@ -117,11 +117,38 @@ impl Outbound {
         message: &T,
         patience: Patience,
     ) -> Result<Delivery, PublishError> {
+        match self.clock {
+            None => self.publish_with(id, message, patience, None),
+            Some(clock) => self.publish_stamped(id, message, patience, clock),
+        }
+    }
+
+    #[inline(never)]
+    fn publish_stamped<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        clock: Clock,
+    ) -> Result<Delivery, PublishError> {
+        let stamp = clock.now();
+        self.stamp = Some(stamp);
+        self.publish_with(id, message, patience, Some(&stamp))
+    }
+
+    /// Inlined twice: where there is no stamp, all that concerns one goes away.
+    #[inline(always)]
+    fn publish_with<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        stamp: Option<&Timestamp>,
+    ) -> Result<Delivery, PublishError> {
         if self.shared.mark().is_forked() {
             return Err(PublishError::Forked);
         }
         self.sync();
-        self.stamp = self.clock.map(Clock::now);
         let lanes = &self.lanes;
         let slot = self.topics.slot(id, self.routes, |topic, keys| {
             keys.extend(
@@ -132,7 +159,7 @@ impl Outbound {
             );
         });
         let topic = TopicRef {
-            stamp: self.stamp,
+            stamp,
             ..slot.reference(id)
         };
         if patience == Patience::None && !slot.lanes.is_empty() {

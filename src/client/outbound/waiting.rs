@@ -105,7 +105,7 @@ impl Outbound {
             return false;
         };
         let topic = TopicRef {
-            stamp: self.stamp,
+            stamp: self.stamp.as_ref(),
             ..self.topics.reference(id)
         };
         waiting.seen = lane.writer.reader_position();
