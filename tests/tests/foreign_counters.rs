@@ -156,3 +156,27 @@ fn f3_what_is_made_up_is_told_of_or_left_out() {
         scan.lags();
     }
 }
+
+#[test]
+fn f3_a_forked_child_does_not_give_its_parents_counters_back() {
+    let bus = Bus::start(Transport::Unix);
+    let incarnation = bus.client("asks").incarnation();
+    let mut forking = bus.peer("forking", &["in", "out"]);
+    forking.expect("open");
+    let mut subscriber = bus
+        .client("listening")
+        .subscriber::<Tick>("out")
+        .open()
+        .unwrap();
+    forking.tell("publish");
+    forking.expect("lanes 1");
+    subscriber.recv().unwrap();
+    forking.tell("drop");
+    forking.expect("child 0");
+    forking.tell("publish");
+    forking.expect("lanes 1");
+    let scan = counters::scan().unwrap();
+    let parent = find(&scan, incarnation, "forking");
+    assert_eq!((parent.handles.len(), parent.lanes.len()), (2, 1));
+    assert_eq!(parent.lanes[0].counts.messages, 2);
+}
