@@ -8,7 +8,9 @@ use ringmain::message::Bytes;
 use ringmain::{Client, RecvError};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).unwrap_or("tcp://localhost:7411".into());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or("tcp://localhost:7411".into());
     loop {
         // The same `Client` as for a bus of this host; only the address says where it is.
         match Client::builder()

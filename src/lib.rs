@@ -21,6 +21,7 @@ pub(crate) mod sync;
 pub(crate) mod segment;
 pub(crate) mod wake;
 
+pub mod counters;
 pub mod message;
 pub mod topic;
 pub mod wire;
@@ -43,6 +44,7 @@ pub use client::{
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};
 pub use link::{Address, AddressError};
+pub use message::{Clock, Timestamp};
 pub use segment::Backend;
 pub use topic::{Pattern, Topic};
 pub use wire::Overflow;

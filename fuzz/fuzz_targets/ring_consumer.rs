@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         let Ok(polled) = consumer.poll() else { return };
         match polled {
             Polled::Record(record) => {
-                assert!(matches!(record.kind, Kind::Message | Kind::Topic));
+                assert!(matches!(record.kind, Kind::Message | Kind::Stamped | Kind::Topic));
                 assert!(record.offset + record.len_bytes <= CAPACITY);
                 let mut bytes = vec![0; record.len_bytes];
                 consumer.storage().copy_out(record.offset, &mut bytes);

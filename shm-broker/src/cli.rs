@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use ringmain::{Address, Pattern, Topic, topic::TopicError};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{clients, demo, list, match_names, ping, publish, serve, subscribe, version};
+use crate::commands::{
+    clients, demo, list, match_names, ping, publish, serve, stat, subscribe, version,
+};
 use crate::ending::{Failure, Outcome};
 
 /// Ringmain's broker and command-line tool: a message bus for the processes of one machine.
@@ -37,6 +39,7 @@ enum Command {
     Sub(subscribe::Subscribe),
     Ls(list::List),
     Clients(clients::Clients),
+    Stat(stat::Stat),
     Ping(ping::Ping),
     Match(match_names::MatchNames),
     Version(version::Version),
@@ -57,6 +60,7 @@ impl Cli {
             Command::Sub(subscribe) => subscribe.run(&common),
             Command::Ls(list) => list.run(&common),
             Command::Clients(clients) => clients.run(&common),
+            Command::Stat(stat) => stat.run(&common),
             Command::Ping(ping) => ping.run(&common),
             Command::Match(names) => names.run(&common),
             Command::Version(version) => version.run(&common),
@@ -68,6 +72,11 @@ impl Cli {
 }
 
 impl Common {
+    /// The bus that the command line names, and not the environment.
+    pub fn named_bus(&self) -> Option<&Address> {
+        self.bus.as_ref()
+    }
+
     /// The bus that the command line or the environment names.
     pub fn bus(&self) -> Result<Address, Failure> {
         match &self.bus {

@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
-    align: Align,
+    /// Of each column.
+    align: Vec<Align>,
 }
 
 /// On which side of its column a cell stands.
@@ -23,12 +24,24 @@ impl Table {
     pub fn new(align: Align, heading: &[&str]) -> Self {
         Self {
             rows: vec![heading.iter().map(ToString::to_string).collect()],
+            align: vec![align; heading.len()],
+        }
+    }
+
+    /// A table without rows yet, whose columns stand on sides of their own.
+    pub fn of_columns(columns: &[(&str, Align)]) -> Self {
+        let (heading, align) = columns
+            .iter()
+            .map(|(name, align)| (name.to_string(), *align))
+            .unzip();
+        Self {
+            rows: vec![heading],
             align,
         }
     }
 
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row(&mut self, cells: impl Into<Vec<String>>) {
         self.rows.push(cells.into());
     }
 }
@@ -42,13 +55,13 @@ impl fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for (index, row) in self.rows.iter().enumerate() {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, &width)| match self.align {
-                    Align::Text => format!("{cell:<width$}"),
-                    Align::Numbers => format!("{cell:>width$}"),
-                });
+            let cells =
+                row.iter().zip(&widths).zip(&self.align).map(
+                    |((cell, &width), align)| match align {
+                        Align::Text => format!("{cell:<width$}"),
+                        Align::Numbers => format!("{cell:>width$}"),
+                    },
+                );
             let line = cells.collect::<Vec<_>>().join("  ");
             let end = if index + 1 < self.rows.len() {
                 "\n"
@@ -73,5 +86,9 @@ mod tests {
         let mut table = Table::new(Align::Numbers, &["A", "N"]);
         table.row(["10".into(), "1".into()]);
         assert_eq!(table.to_string(), " A  N\n10  1");
+        let mut table = Table::of_columns(&[("A", Align::Text), ("N", Align::Numbers)]);
+        table.row(["wide".into(), "1".into()]);
+        table.row(["".into(), "10".into()]);
+        assert_eq!(table.to_string(), "A      N\nwide   1\n      10");
     }
 }

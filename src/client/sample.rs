@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use crate::message::{MessageType, ViewError};
+use crate::message::{MessageType, Timestamp, ViewError};
 use crate::ring::Record;
 use crate::segment::fork::ProcessMark;
 use crate::topic::Topic;
@@ -75,6 +75,13 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.lane.sequence()
+    }
+
+    /// When `publish` was called for it, by the clock that its publisher has chosen with
+    /// [`timestamps`](super::PublisherBuilder::timestamps); `None` if that stamps no messages.
+    #[inline]
+    pub fn published_at(&self) -> Option<Timestamp> {
+        self.lane.timestamp(&self.record)
     }
 
     /// The type that its publisher declared.

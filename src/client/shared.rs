@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener, Listener};
 
+use crate::counters::{Book, HandleSlot};
 use crate::segment::fork::ProcessMark;
 use crate::segment::{ForeignSegment, SegmentOptions};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, load_acquire};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     name: String,
     mark: ProcessMark,
     options: SegmentOptions,
+    counters: Arc<Book>,
     joined: OnceLock<Joined>,
     commands: Mutex<VecDeque<Command>>,
     /// Wakes the control thread.
@@ -76,6 +78,8 @@ pub(super) struct PublisherPort {
     pub(super) live: Arc<LiveTopics>,
     /// Smallest ring that its messages need, in bytes; a power of two.
     pub(super) ring_bytes: usize,
+    pub(super) message_type: String,
+    pub(super) counters: Arc<HandleSlot>,
 }
 
 impl Shared {
@@ -86,6 +90,7 @@ impl Shared {
         control: BellSender,
     ) -> Self {
         Self {
+            counters: Arc::new(Book::new(&name, mark)),
             name,
             mark,
             options,
@@ -108,6 +113,10 @@ impl Shared {
         &self.options
     }
 
+    pub(super) fn counters(&self) -> &Arc<Book> {
+        &self.counters
+    }
+
     #[inline]
     pub(super) fn mark(&self) -> ProcessMark {
         self.mark
@@ -122,6 +131,7 @@ impl Shared {
     }
 
     pub(super) fn set_joined(&self, joined: Joined) -> bool {
+        self.counters.join(joined.incarnation, joined.client);
         self.joined.set(joined).is_ok()
     }
 

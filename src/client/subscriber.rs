@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
 use crate::ring::{DropCause, Record};
@@ -45,6 +46,8 @@ use super::shared::{Command, Shared};
 pub struct Subscriber<T: ?Sized> {
     inbound: Inbound,
     id: HandleId,
+    /// As the broker has them.
+    patterns: Vec<String>,
     /// Keeps the control thread; after `inbound`, which it serves.
     _client: Client,
     message: PhantomData<fn() -> Box<T>>,
@@ -183,9 +186,15 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         let port = Arc::new(SubscriberPort::new(
             Mailbox::new(bell.sender),
             *shared.options(),
+            shared.counters().handle(
+                Role::Subscriber,
+                id,
+                &patterns.join(" "),
+                &T::accepts().map_or_else(String::new, ToString::to_string),
+            ),
         )?);
         let spec = SubscriberSpec {
-            patterns,
+            patterns: patterns.clone(),
             message_type: T::accepts().cloned(),
             overflow: self.overflow,
             ring_bytes: self.ring_bytes as u64,
@@ -203,6 +212,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         Ok(Subscriber {
             inbound,
             id,
+            patterns,
             _client: self.client.clone(),
             message: PhantomData,
         })
@@ -269,10 +279,18 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         let frame = |request| ToBroker::ChangePatterns {
             request,
             subscriber,
-            add,
-            remove,
+            add: add.clone(),
+            remove: remove.clone(),
         };
-        self.inbound.shared().request(frame).map(drop)
+        self.inbound.shared().request(frame)?;
+        self.patterns.retain(|pattern| !remove.contains(pattern));
+        for pattern in add {
+            if !self.patterns.contains(&pattern) {
+                self.patterns.push(pattern);
+            }
+        }
+        self.inbound.counters().rename(&self.patterns.join(" "));
+        Ok(())
     }
 
     #[inline]

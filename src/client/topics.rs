@@ -198,6 +198,7 @@ impl Slot {
             id,
             generation: self.generation,
             name: self.topic.as_str(),
+            stamp: None,
         }
     }
 }

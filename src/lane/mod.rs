@@ -8,6 +8,7 @@ mod pages;
 mod peer;
 mod reader;
 mod ring_memory;
+mod stamping;
 mod writer;
 
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};

@@ -26,13 +26,15 @@ impl Peer {
     }
 
     /// To be called behind the event that the peer may sleep for. A system call only where it does sleep, and once for
-    /// each of its sleeps.
+    /// each of its sleeps; whether there was one.
     #[inline]
-    pub fn wake_if_parked(&mut self, parked: &AtomicU64) {
+    pub fn wake_if_parked(&mut self, parked: &AtomicU64) -> bool {
         let barrier = self.barrier;
-        if self.waker.must_ring(parked, || barrier.light()) {
+        let rings = self.waker.must_ring(parked, || barrier.light());
+        if rings {
             self.bell.ring();
         }
+        rings
     }
 
     /// Rings whether or not the peer sleeps.

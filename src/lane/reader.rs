@@ -1,5 +1,7 @@
 //! The subscriber's end of a lane.
 
+use crate::counters::LaneSlot;
+use crate::message::Timestamp;
 use crate::ring::{
     Consumer, Control, DropCounts, Ending, Kind, Polled, Published, Read, Record, Violation,
 };
@@ -16,6 +18,7 @@ pub struct Reader {
     /// Of the next message: messages and losses so far.
     sequence: u64,
     publisher: Peer,
+    counters: LaneSlot,
 }
 
 /// What stands next in a lane.
@@ -57,6 +60,12 @@ pub enum LaneError {
         /// Bytes of the name.
         len: usize,
     },
+    /// A timestamp that is cut off, or of no clock that there is.
+    #[error("the publisher sent a message of {len} bytes that does not begin with a timestamp")]
+    Timestamp {
+        /// Bytes of the record.
+        len: usize,
+    },
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -67,12 +76,13 @@ pub enum LaneError {
 
 impl Reader {
     /// The subscriber's end of a ring that was not read yet.
-    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer) -> Self {
+    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
         Self {
             consumer: Consumer::new(ring, area),
             topics: Vec::new(),
             sequence: 0,
             publisher,
+            counters,
         }
     }
 
@@ -88,6 +98,7 @@ impl Reader {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
             Polled::Record(definition) => self.define(definition),
         }
     }
@@ -111,6 +122,17 @@ impl Reader {
         unsafe { self.consumer.payload(record) }
     }
 
+    /// When a message that the last `next` gave was published, where its publisher tells that.
+    pub fn timestamp(&self, message: &Record) -> Option<Timestamp> {
+        if message.kind != Kind::Stamped {
+            return None;
+        }
+        let mut bytes = [0; Timestamp::BYTES];
+        let before = message.offset - Timestamp::BYTES;
+        self.consumer.storage().copy_out(before, &mut bytes);
+        Timestamp::from_bytes(bytes)
+    }
+
     /// The topic of a message that the last `next` gave.
     #[inline]
     pub fn topic(&self, record: &Record) -> Option<&Topic> {
@@ -128,7 +150,9 @@ impl Reader {
     pub fn release(&mut self, record: Record) {
         // Wrapping: a gap record may have claimed any number.
         self.sequence = self.sequence.wrapping_add(1);
-        let mut published = self.consumer.release(record);
+        let mut published = self.consumer.release(with_stamp(record));
+        self.counters
+            .message(record.len_bytes, self.consumer.position());
         if published == Published::Unchanged && self.publisher_sleeps() {
             published = self.consumer.publish();
         }
@@ -184,9 +208,28 @@ impl Reader {
         }
     }
 
+    /// A message behind a timestamp, given as if the timestamp were not there.
+    #[cold]
+    fn stamped(&self, record: Record) -> Result<Next, LaneError> {
+        let len = record.len_bytes;
+        let message = Record {
+            offset: record.offset + Timestamp::BYTES,
+            len_bytes: len
+                .checked_sub(Timestamp::BYTES)
+                .ok_or(LaneError::Timestamp { len })?,
+            ..record
+        };
+        let stamp = self
+            .timestamp(&message)
+            .ok_or(LaneError::Timestamp { len })?;
+        self.counters.latency(stamp.elapsed());
+        self.message(message)
+    }
+
     fn gap(&mut self, counts: DropCounts) -> Next {
         let first = self.sequence;
         self.sequence = self.sequence.wrapping_add(counts.total());
+        self.counters.lost(&counts);
         Next::Gap { counts, first }
     }
 
@@ -216,6 +259,7 @@ impl Reader {
         self.wake(published);
         match self.consumer.poll()? {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }
@@ -224,8 +268,23 @@ impl Reader {
     #[inline]
     fn wake(&mut self, published: Published) {
         if published == Published::Moved {
-            self.publisher
-                .wake_if_parked(self.consumer.storage().control(Control::Parked));
+            let parked = self.consumer.storage().control(Control::Parked);
+            if self.publisher.wake_if_parked(parked) {
+                self.counters.woke();
+            }
         }
+    }
+}
+
+/// The record that a message was taken from.
+#[inline]
+fn with_stamp(message: Record) -> Record {
+    match message.kind {
+        Kind::Stamped => Record {
+            offset: message.offset - Timestamp::BYTES,
+            len_bytes: message.len_bytes + Timestamp::BYTES,
+            ..message
+        },
+        _ => message,
     }
 }

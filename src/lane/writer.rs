@@ -1,6 +1,7 @@
 //! The publisher's end of a lane.
 
-use crate::message::EncodeError;
+use crate::counters::LaneSlot;
+use crate::message::{EncodeError, Timestamp};
 use crate::ring::{
     DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, Tail, record_bytes,
 };
@@ -17,9 +18,10 @@ pub struct Writer {
     subscriber: Option<Subscriber>,
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
+    counters: LaneSlot,
 }
 
-/// A topic as a publisher numbers it.
+/// What goes with a message: its topic, as the publisher numbers it; the time.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicRef<'a> {
     /// Below `MAX_TOPIC_IDS`.
@@ -28,6 +30,8 @@ pub struct TopicRef<'a> {
     pub generation: u64,
     /// The topic.
     pub name: &'a str,
+    /// When the message was published, where its publisher tells that.
+    pub stamp: Option<&'a Timestamp>,
 }
 
 /// Why a message was not written.
@@ -46,12 +50,13 @@ struct Subscriber {
 
 impl Writer {
     /// The publisher's end of a fresh ring, whose subscriber has not answered yet.
-    pub fn new(ring: OwnRing) -> Self {
+    pub fn new(ring: OwnRing, counters: LaneSlot) -> Self {
         Self {
             producer: Producer::new(ring),
             defined: Vec::new(),
             subscriber: None,
             last: None,
+            counters,
         }
     }
 
@@ -80,15 +85,18 @@ impl Writer {
         self.last = None;
         // A caught panic of an encoder may have left something.
         self.producer.abort();
-        let room = len_bytes.map_or(Room::Rest, Room::Exactly);
+        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(topic.prefix_bytes() + len));
         let result = self.stage_prelude(topic).and_then(|()| {
             self.producer
-                .stage_in_place(room, Kind::Message, u64::from(topic.id), encode)
+                .stage_in_place(room, topic.kind(), u64::from(topic.id), |payload| {
+                    topic.fill(payload, encode)
+                })
         });
         match result {
             Ok(Ok(staged)) => {
+                let staged = staged.behind(topic.prefix_bytes());
                 self.last = Some(staged);
-                self.commit(topic);
+                self.commit(topic, staged.len_bytes());
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -106,13 +114,12 @@ impl Writer {
     #[inline]
     pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {
         self.last = None;
-        let result = self.stage_prelude(topic).and_then(|()| {
-            self.producer
-                .stage_copy(Kind::Message, bytes, u64::from(topic.id))
-        });
+        let result = self
+            .stage_prelude(topic)
+            .and_then(|()| topic.stage_copy(&mut self.producer, bytes));
         match result {
             Ok(()) => {
-                self.commit(topic);
+                self.commit(topic, bytes.len());
                 Ok(())
             }
             Err(error) => {
@@ -134,14 +141,22 @@ impl Writer {
     /// Rings the subscriber's bell if it sleeps.
     #[inline]
     pub fn wake(&mut self) {
-        if let Some(Subscriber { cursor, peer }) = &mut self.subscriber {
-            peer.wake_if_parked(cursor.parked());
+        if let Some(Subscriber { cursor, peer }) = &mut self.subscriber
+            && peer.wake_if_parked(cursor.parked())
+        {
+            self.counters.woke();
         }
     }
 
     /// Counts a message that found no room. The subscriber learns it in band, or from the counter when it is idle.
     pub fn count_drop(&mut self, cause: DropCause) {
         self.producer.count_drop(cause, 1);
+        self.counters.dropped(cause);
+    }
+
+    /// What the lane counts.
+    pub fn counters(&self) -> &LaneSlot {
+        &self.counters
     }
 
     /// Whether the subscriber has said, by itself, that it reads no more.
@@ -184,8 +199,9 @@ impl Writer {
     }
 
     #[inline]
-    fn commit(&mut self, topic: TopicRef<'_>) {
+    fn commit(&mut self, topic: TopicRef<'_>, len_bytes: usize) {
         self.producer.commit();
+        self.counters.message(len_bytes, self.producer.committed());
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) {
             if self.defined.len() <= id {
@@ -206,6 +222,7 @@ impl Drop for Writer {
     }
 }
 
-/// What can stand before a message: a gap record, the definition of the longest topic. They are committed together, so a
-/// ring holds twice as much as the longest message *and* these.
-pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES) + record_bytes(MAX_NAME_BYTES);
+/// What can stand before a message: a gap record, the definition of the longest topic, a timestamp. They are committed
+/// together, so a ring holds twice as much as the longest message *and* these.
+pub const PRELUDE_BYTES: usize =
+    record_bytes(DropCounts::BYTES) + record_bytes(MAX_NAME_BYTES) + Timestamp::BYTES;

@@ -93,6 +93,12 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         &self.cursor
     }
 
+    /// All bytes that were ever read.
+    #[inline]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// Looks at the next record. A gap or a pad is passed over by the call that finds it; the rest is released by
     /// [`Consumer::release`].
     #[inline]
@@ -103,7 +109,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
         match self.check(word)? {
             record @ Record {
-                kind: Kind::Message | Kind::Topic,
+                kind: Kind::Message | Kind::Stamped | Kind::Topic,
                 ..
             } => Ok(Polled::Record(record)),
             rare => self.pass(rare),
@@ -184,7 +190,9 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         for _ in 0..3 {
             let position = self.position.0;
             match record.kind {
-                Kind::Message | Kind::Topic => return Ok(Polled::Record(record)),
+                Kind::Message | Kind::Stamped | Kind::Topic => {
+                    return Ok(Polled::Record(record));
+                }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
                 Kind::Gap if record.len_bytes == DropCounts::BYTES => {
@@ -205,7 +213,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             }
         }
         match record.kind {
-            Kind::Message | Kind::Topic => Ok(Polled::Record(record)),
+            Kind::Message | Kind::Stamped | Kind::Topic => Ok(Polled::Record(record)),
             Kind::Pad => Err(Violation::Pad {
                 position: self.position.0,
             }),

@@ -73,7 +73,7 @@ impl<S: Read + InPlace, C: Cursor> Consumer<S, C> {
     /// The payload of a record.
     ///
     /// # Safety
-    /// The last `poll` found the record and it is not released while the slice lives. The producer does not change
+    /// The last `poll` found the record, or one that this is the end of, and it is not released while the slice lives. The producer does not change
     /// committed records.
     #[inline]
     pub unsafe fn payload(&self, record: &Record) -> &[u8] {
@@ -90,4 +90,22 @@ pub struct Staged {
     offset: usize,
     /// Length in bytes.
     len_bytes: usize,
+}
+
+impl Staged {
+    /// Its length in bytes.
+    #[inline]
+    pub fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// The payload without a prefix that it was written with.
+    #[inline]
+    pub fn behind(self, prefix_bytes: usize) -> Self {
+        debug_assert!(prefix_bytes <= self.len_bytes);
+        Self {
+            offset: self.offset + prefix_bytes,
+            len_bytes: self.len_bytes - prefix_bytes,
+        }
+    }
 }

@@ -70,7 +70,7 @@ impl<S: Read> Tail<S> {
             let Ok(record) = checked(&tail.storage, tail.position, word) else {
                 return messages;
             };
-            messages += u64::from(record.kind == Kind::Message);
+            messages += u64::from(record.kind.is_message());
             tail.position.0 += record_bytes(record.len_bytes) as u64;
         }
     }
@@ -114,7 +114,7 @@ impl<S: Read> Tail<S> {
                 }
             }
             self.position.0 += record_bytes(record.len_bytes) as u64;
-            if record.kind == Kind::Message {
+            if record.kind.is_message() {
                 before_message = 0;
                 if out.len() - start >= enough {
                     return Ok(());

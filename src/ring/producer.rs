@@ -82,6 +82,12 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         &self.storage
     }
 
+    /// Where the readers find what is committed next: all bytes that were ever committed.
+    #[inline]
+    pub fn committed(&self) -> Position {
+        self.committed
+    }
+
     /// Finds room for a payload of `len` bytes behind what is staged.
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<Slot, NoRoom> {
@@ -149,6 +155,25 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         Ok(())
     }
 
+    /// Stages a record whose payload is these parts, one behind the other; each but the last is a multiple of 16 bytes
+    /// long.
+    pub fn stage_copies<const N: usize>(
+        &mut self,
+        kind: Kind,
+        parts: &[&[u8]; N],
+        detail: u64,
+    ) -> Result<(), NoRoom> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let slot = self.reserve(len)?;
+        let mut offset = slot.offset;
+        for part in parts {
+            self.storage.copy_in(offset, part);
+            offset += part.len();
+        }
+        self.stage(slot, kind, len, detail);
+        Ok(())
+    }
+
     /// Makes everything staged visible, at once.
     #[inline]
     pub fn commit(&mut self) {
@@ -210,11 +235,6 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.stage_copy(Kind::Gap, &payload, 0)?;
         self.gap_staged = true;
         Ok(())
-    }
-
-    /// Where the next record goes, nothing being staged.
-    pub fn committed(&self) -> Position {
-        self.committed
     }
 
     /// Says that nothing more will come.

@@ -20,6 +20,8 @@ pub enum Kind {
     Topic = 3,
     /// Messages are missing here; the payload holds the cumulative counts ([`super::DropCounts`]).
     Gap = 4,
+    /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
+    Stamped = 5,
 }
 
 /// A committed record as found in a ring.
@@ -42,6 +44,12 @@ pub const fn record_bytes(payload_len: usize) -> usize {
 }
 
 impl Kind {
+    /// Whether it is a message, stamped or not.
+    #[inline(always)]
+    pub const fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::Stamped)
+    }
+
     #[inline(always)]
     const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -49,6 +57,7 @@ impl Kind {
             2 => Some(Self::Pad),
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
+            5 => Some(Self::Stamped),
             _ => None,
         }
     }
@@ -90,7 +99,7 @@ mod tests {
 
     #[test]
     fn words_that_no_producer_stores_are_refused() {
-        for word in [5, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
+        for word in [6, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
             assert_eq!(parse_commit_word(word), None, "{word:#x}");
         }
         assert_eq!(

@@ -28,6 +28,8 @@ pub enum Kind {
     CursorPage = 2,
     /// One route-epoch word per client; written by the broker.
     Epochs = 3,
+    /// What a client counts; written by the client.
+    Counters = 4,
 }
 
 impl Kind {
@@ -37,7 +39,16 @@ impl Kind {
             Self::Ring => b"ringmain ring 1",
             Self::CursorPage => b"ringmain cursor page 1",
             Self::Epochs => b"ringmain epochs 1",
+            Self::Counters => b"ringmain counters 1",
         })
+    }
+
+    /// The name of its memfds, which `/proc/PID/fd` shows; counters are found by theirs.
+    pub(super) const fn memfd_name(self) -> &'static str {
+        match self {
+            Self::Counters => "ringmain-counters",
+            Self::Ring | Self::CursorPage | Self::Epochs => "ringmain",
+        }
     }
 }
 
@@ -159,7 +170,7 @@ mod tests {
     #[test]
     fn layouts_have_these_hashes() {
         let document = include_str!("../../docs/segment-format.md");
-        for kind in [Kind::Ring, Kind::CursorPage, Kind::Epochs] {
+        for kind in [Kind::Ring, Kind::CursorPage, Kind::Epochs, Kind::Counters] {
             let row = format!(
                 "| {} | {kind:?} | `{:#018x}` |",
                 kind as u32,

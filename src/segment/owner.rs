@@ -92,8 +92,8 @@ impl Segment {
 
     fn create_memfd(header: Header, total: usize) -> Result<Self, SegmentError> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let descriptor =
-            memfd_create("ringmain", flags).map_err(SegmentError::system("memfd_create"))?;
+        let descriptor = memfd_create(header.kind.memfd_name(), flags)
+            .map_err(SegmentError::system("memfd_create"))?;
         ftruncate(&descriptor, total as libc::off_t).map_err(SegmentError::system("ftruncate"))?;
         allocate(&descriptor, total)?;
         let map = MmapOptions::new()

@@ -23,6 +23,11 @@ impl Forged {
         Self::new(2, 0x1acf_b2db_9973_0564, data_bytes)
     }
 
+    /// Counters, allocated and with a good header, named as they have to be.
+    pub fn counters(data_bytes: u64) -> Self {
+        Self::named("ringmain-counters", 4, 0x87d89a8984c2c49c, data_bytes)
+    }
+
     /// Bytes that are claimed, but not there.
     pub fn sparse(self, data_bytes: u64) -> Self {
         self.0.set_len(PAGE_BYTES + data_bytes).unwrap();
@@ -52,8 +57,12 @@ impl Forged {
     }
 
     fn new(kind: u32, layout_hash: u64, data_bytes: u64) -> Self {
+        Self::named("forged", kind, layout_hash, data_bytes)
+    }
+
+    fn named(name: &str, kind: u32, layout_hash: u64, data_bytes: u64) -> Self {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let file = File::from(memfd_create("forged", flags).unwrap());
+        let file = File::from(memfd_create(name, flags).unwrap());
         let total = PAGE_BYTES + data_bytes;
         fallocate(&file, FallocateFlags::empty(), 0, total as i64).unwrap();
         Self(file)

@@ -82,12 +82,12 @@ fn each_segment_is_mapped_writable_in_one_process_only() {
         "{processes:?}"
     );
     let [publisher, subscriber, broker] = &processes;
-    // Publisher: its ring, and the others' cursor page and epochs. Subscriber: the other way round.
+    // Publisher: its ring, its counters, and the others' cursor page and epochs. Subscriber: the other way round.
     let count = |process: &BTreeMap<String, bool>, writable| {
         process.values().filter(|w| **w == writable).count()
     };
-    assert_eq!((count(publisher, true), count(publisher, false)), (1, 2));
-    assert_eq!((count(subscriber, true), count(subscriber, false)), (1, 2));
+    assert_eq!((count(publisher, true), count(publisher, false)), (2, 2));
+    assert_eq!((count(subscriber, true), count(subscriber, false)), (2, 2));
     assert_eq!((count(broker, true), count(broker, false)), (1, 0));
 }
 
@@ -116,8 +116,8 @@ fn nobody_can_write_map_cut_grow_or_punch_a_segment_of_another_process() {
             checked += 1;
         }
     }
-    // A ring, a cursor page, the epochs.
-    assert!(checked >= 3, "{checked}");
+    // A ring, a cursor page, the epochs, the counters of two clients.
+    assert!(checked >= 5, "{checked}");
     use_it(&mut publisher, &mut subscriber, 1);
 }
 
@@ -126,8 +126,8 @@ fn a_receiver_closes_the_descriptors_of_foreign_segments() {
     let bus = Bus::start(Transport::Unix);
     let (publisher, subscriber) = lane(&bus);
     for peer in [&publisher, &subscriber] {
-        // What it owns.
-        assert_eq!(reopened(peer.pid().unwrap()).len(), 1);
+        // What it owns: ring or cursor page, counters.
+        assert_eq!(reopened(peer.pid().unwrap()).len(), 2);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod match_names;
 pub mod ping;
 pub mod publish;
 pub mod serve;
+pub mod stat;
 pub mod subscribe;
 pub mod version;
 

@@ -4,10 +4,10 @@ use std::io::{self, BufRead};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ringmain::message::Bytes;
 use ringmain::wire::PublisherInfo;
-use ringmain::{Client, ListTopics, Publisher, RequestError, Topic};
+use ringmain::{Client, Clock, ListTopics, Publisher, RequestError, Topic};
 
 use super::connect;
 use crate::cli::{self, Common};
@@ -27,6 +27,18 @@ pub struct Publish {
     /// The longest that --wait-for waits.
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
     timeout: Option<Duration>,
+    /// Stamps each message with the time by this clock.
+    #[arg(long, value_enum, value_name = "CLOCK")]
+    timestamps: Option<ClockName>,
+}
+
+/// A clock of the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClockName {
+    /// Nanoseconds since 1970.
+    Realtime,
+    /// Nanoseconds since some moment, the same for all processes of the machine; never set back.
+    Monotonic,
 }
 
 /// What became of the messages.
@@ -43,10 +55,13 @@ impl Publish {
     pub fn run(self, common: &Common) -> Outcome {
         let client = connect(common, "pub")?;
         let longest = self.value.as_ref().map_or(MAX_LINE_BYTES, String::len);
-        let mut publisher = client
+        let mut builder = client
             .publisher::<Bytes>(self.topic.as_str())
-            .max_message_bytes(longest.max(MIN_MESSAGE_BYTES))
-            .open()?;
+            .max_message_bytes(longest.max(MIN_MESSAGE_BYTES));
+        if let Some(clock) = self.timestamps {
+            builder = builder.timestamps(clock.into());
+        }
+        let mut publisher = builder.open()?;
         self.wait_for_subscribers(&client)?;
         let mut tally = Tally::default();
         match &self.value {
@@ -153,6 +168,15 @@ impl Tally {
         self.dropped += u64::from(delivery.dropped);
         self.route_unknown += u64::from(delivery.route_unknown);
         Ok(())
+    }
+}
+
+impl From<ClockName> for Clock {
+    fn from(name: ClockName) -> Self {
+        match name {
+            ClockName::Realtime => Self::Realtime,
+            ClockName::Monotonic => Self::Monotonic,
+        }
     }
 }
 

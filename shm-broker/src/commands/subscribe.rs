@@ -29,6 +29,9 @@ pub struct Subscribe {
     /// Ends after this time; with --count that is an error.
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
     timeout: Option<Duration>,
+    /// Begins each line with clock and nanoseconds of the publish, `-` where the publisher does not tell; JSON has it always.
+    #[arg(long)]
+    timestamps: bool,
 }
 
 /// What happens to messages that find no room.
@@ -44,6 +47,8 @@ pub enum Policy {
 #[derive(Clone, Copy)]
 enum Style {
     Text,
+    /// With the time in front.
+    TimedText,
     Json,
 }
 
@@ -63,10 +68,10 @@ impl Subscribe {
         let client = connect(common, "sub")?;
         let mut subscriber = self.open(&client)?;
         tracing::info!("subscribed");
-        let style = if common.json {
-            Style::Json
-        } else {
-            Style::Text
+        let style = match (common.json, self.timestamps) {
+            (true, _) => Style::Json,
+            (false, true) => Style::TimedText,
+            (false, false) => Style::Text,
         };
         let mut progress = Progress {
             output: Output::new(),
@@ -168,10 +173,17 @@ impl Style {
                 format!("{topic} {text}")
             }
             Self::Text => format!("{topic} {}", value(sample)),
+            Self::TimedText => {
+                let time = sample.published_at();
+                let time = time.map(|time| format!("{} {}", time.clock, time.ns));
+                let text = Self::Text.show(sample);
+                format!("{} {text}", time.as_deref().unwrap_or("-"))
+            }
             Self::Json => format!(
-                r#"{{"topic":{},"sequence":{},"type":{},"publisher":{},"value":{}}}"#,
+                r#"{{"topic":{},"sequence":{}{},"type":{},"publisher":{},"value":{}}}"#,
                 quoted(topic.as_str()),
                 sample.sequence(),
+                published_at(sample),
                 quoted(&sample.message_type().to_string()),
                 quoted(sample.publisher()),
                 value(sample)
@@ -201,6 +213,16 @@ fn value(sample: &Sample<'_, AnyMessage>) -> String {
     to_json(sample.message_type(), sample).unwrap_or_else(|error| {
         tracing::warn!(topic = %sample.topic(), publisher = sample.publisher(), "{error}");
         quoted(&raw_to_text(sample))
+    })
+}
+
+/// The time of the publish as a member of an object, with the comma before it; nothing where it is not told.
+fn published_at(sample: &Sample<'_, AnyMessage>) -> String {
+    sample.published_at().map_or_else(String::new, |time| {
+        format!(
+            r#","published_at":{{"clock":"{}","ns":{}}}"#,
+            time.clock, time.ns
+        )
     })
 }
 

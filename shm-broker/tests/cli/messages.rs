@@ -70,6 +70,27 @@ fn json_tells_all_about_a_message() {
 }
 
 #[test]
+fn timestamps_are_printed_where_there_are_any() {
+    let bus = Bus::start();
+    let text = bus.subscribe(&["a", "--count", "2", "--timestamps"]);
+    let json = bus.subscribe(&["a", "--count", "1", "--json"]);
+    let before = ringmain::Clock::Monotonic.now().ns;
+    bus.run(&["pub", "a", "x", "--timestamps", "monotonic"])
+        .done();
+    bus.run(&["pub", "a", "y"]).done();
+    let lines = text.end().done();
+    let ns = lines[0].strip_prefix("monotonic ").unwrap();
+    let ns: u64 = ns.strip_suffix(" a x").unwrap().parse().unwrap();
+    assert!(ns > before);
+    assert_eq!(lines[1], "- a y");
+    let line: Value = serde_json::from_str(&json.end().done()[0]).unwrap();
+    assert_eq!(
+        line["published_at"],
+        json!({"clock": "monotonic", "ns": ns})
+    );
+}
+
+#[test]
 fn a_typed_message_is_printed_with_its_field_names() {
     let bus = Bus::start();
     let sub = bus.subscribe(&["orders/**", "--count", "1"]);

@@ -2,6 +2,7 @@
 
 use crate::lane::Writer;
 use crate::link::Descriptor;
+use crate::ring::Read;
 use crate::segment::{ForeignSegment, Kind, PAGE_BYTES, SegmentError};
 use crate::topic::Pattern;
 use crate::wire::{HandleId, LaneId, LaneRefusal, RequestId, Route, Welcome};
@@ -116,8 +117,20 @@ impl Control {
         };
         match make_writer(&port, &route, self.shared.options()) {
             Ok((ring, segment, bell, patterns)) => {
+                let counters = port.counters.lane(
+                    route.lane,
+                    &route.subscriber_name,
+                    &route.patterns.join(" "),
+                    &port.message_type,
+                    ring.capacity(),
+                );
                 self.session.offer(route.lane, segment, bell);
-                let lane = OutLane::new(route.lane, Writer::new(ring), patterns, route.overflow);
+                let lane = OutLane::new(
+                    route.lane,
+                    Writer::new(ring, counters),
+                    patterns,
+                    route.overflow,
+                );
                 self.enqueue(Post::Writer(port, WriterCommand::Add(Box::new(lane))));
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),

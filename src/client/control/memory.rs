@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::lane::{MAX_RING_BYTES, OwnRing, Peer, PeerCursor, PeerPage, PeerRing, Reader};
 use crate::link::Descriptor;
+use crate::ring::Read;
 use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::Pattern;
 use crate::wake::BellSender;
@@ -95,7 +96,14 @@ pub(super) fn make_reader(
         .try_clone()
         .map_err(|error| error.to_string())?;
     let pays = Reader::sleeper_pays(&ring);
-    let reader = Reader::new(ring, area, Peer::new(bell, pays));
+    let counters = port.counters.lane(
+        lane,
+        &name,
+        &publisher.topic,
+        &message_type.to_string(),
+        ring.capacity(),
+    );
+    let reader = Reader::new(ring, area, Peer::new(bell, pays), counters);
     let lane = InLane::new(
         lane,
         reader,

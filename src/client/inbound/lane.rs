@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::lane::{CursorPage, Reader};
-use crate::message::MessageType;
+use crate::message::{MessageType, Timestamp};
 use crate::ring::{Ending, Record};
 use crate::topic::Topic;
 use crate::wire::{HandleId, LaneId, LaneRefusal};
@@ -83,6 +83,11 @@ impl InLane {
         self.reader
             .topic(message)
             .expect("a message on an unknown topic is not given out")
+    }
+
+    #[inline]
+    pub(in crate::client) fn timestamp(&self, message: &Record) -> Option<Timestamp> {
+        self.reader.timestamp(message)
     }
 
     #[inline]

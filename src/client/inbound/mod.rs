@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::counters::HandleSlot;
 use crate::doorbell::Sleeper;
 use crate::lane::{CursorPage, LaneError, Next};
 use crate::ring::{DropCounts, Ending, Record};
@@ -97,6 +98,10 @@ impl Inbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(super) fn counters(&self) -> &HandleSlot {
+        &self.port.counters
     }
 
     pub(super) fn lane(&mut self, index: usize) -> &mut InLane {
@@ -198,7 +203,11 @@ impl Inbound {
             sleeper.announce(page.parked(), || (), || false);
         }
         // Without the barrier a wake can be lost, so there is no sleep then.
-        Asymmetry::of_process().heavy().is_ok() && !self.has_something()
+        let may_sleep = Asymmetry::of_process().heavy().is_ok() && !self.has_something();
+        if may_sleep {
+            self.port.counters.parked();
+        }
+        may_sleep
     }
 
     /// Second half. Does nothing if no sleep is announced.

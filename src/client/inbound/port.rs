@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::client::mailbox::Mailbox;
+use crate::counters::HandleSlot;
 use crate::lane::{CursorArea, CursorPage, CursorPages};
 use crate::segment::{SegmentError, SegmentOptions};
 
@@ -12,16 +13,19 @@ use super::ReaderCommand;
 pub(in crate::client) struct SubscriberPort {
     pub(in crate::client) mailbox: Mailbox<ReaderCommand>,
     pages: Mutex<CursorPages>,
+    pub(in crate::client) counters: Arc<HandleSlot>,
 }
 
 impl SubscriberPort {
     pub(in crate::client) fn new(
         mailbox: Mailbox<ReaderCommand>,
         options: SegmentOptions,
+        counters: Arc<HandleSlot>,
     ) -> Result<Self, SegmentError> {
         Ok(Self {
             mailbox,
             pages: Mutex::new(CursorPages::create(options)?),
+            counters,
         })
     }
 

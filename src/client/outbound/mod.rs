@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::message::{Message, Scratch};
+use crate::lane::TopicRef;
+use crate::message::{Clock, Message, Scratch, Timestamp};
+use crate::topic::Pattern;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
@@ -76,6 +78,10 @@ pub(super) struct Outbound {
     unconfirmed: Option<u64>,
     scratch: Scratch,
     max_message_bytes: usize,
+    /// What messages are stamped with.
+    clock: Option<Clock>,
+    /// The stamp of the message under way; none without a clock.
+    stamp: Option<Timestamp>,
     /// Lanes that had no room for a message, with their keys; empty once it is served.
     full: Vec<(usize, LaneId)>,
     /// Of those, the ones that are waited for.
@@ -89,6 +95,7 @@ impl Outbound {
         bell: BellReceiver,
         topics: TopicTable,
         max_message_bytes: usize,
+        clock: Option<Clock>,
     ) -> Self {
         Self {
             bell: HandleBell::new(bell, shared.mark()),
@@ -104,6 +111,8 @@ impl Outbound {
             unconfirmed: None,
             scratch: Scratch::new(),
             max_message_bytes,
+            clock,
+            stamp: None,
             full: Vec::new(),
             waits: Waits::new(),
         }
@@ -135,6 +144,34 @@ impl Outbound {
         message: &T,
         patience: Patience,
     ) -> Result<Written, PublishError> {
+        match self.clock {
+            None => self.write_with(id, message, patience, None),
+            Some(clock) => self.write_stamped(id, message, patience, clock),
+        }
+    }
+
+    #[inline(never)]
+    fn write_stamped<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        clock: Clock,
+    ) -> Result<Written, PublishError> {
+        let stamp = clock.now();
+        self.stamp = Some(stamp);
+        self.write_with(id, message, patience, Some(&stamp))
+    }
+
+    /// Inlined twice: where there is no stamp, all that concerns one goes away.
+    #[inline(always)]
+    fn write_with<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        stamp: Option<&Timestamp>,
+    ) -> Result<Written, PublishError> {
         if !self.full.is_empty() {
             self.give_up();
         }
@@ -153,7 +190,10 @@ impl Outbound {
         {
             return Err(PublishError::TransportLost { unconfirmed });
         }
-        let topic = slot.reference(id);
+        let topic = TopicRef {
+            stamp,
+            ..slot.reference(id)
+        };
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,
@@ -277,6 +317,7 @@ impl Outbound {
                     overflow,
                 } => {
                     if let Some(lane) = self.lane_mut(lane) {
+                        lane.writer.counters().rename(&joined(&patterns));
                         lane.patterns = patterns;
                         lane.overflow = overflow;
                         self.routes += 1;
@@ -329,6 +370,12 @@ impl Outbound {
         self.waits.start(id, delivery);
         Ok(())
     }
+}
+
+/// Patterns as counters show them.
+fn joined(patterns: &[Pattern]) -> String {
+    let patterns: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
+    patterns.join(" ")
 }
 
 /// How long a publish waits for a route that the broker has announced.

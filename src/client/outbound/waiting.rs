@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use slab::Slab;
 
+use crate::lane::TopicRef;
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::wake::Asymmetry;
@@ -205,13 +206,18 @@ impl Outbound {
             ..
         } = &mut self.waits;
         waiting.seen = lane.writer.reader_position();
-        let topic = self.topics.reference(*topic);
+        let topic = TopicRef {
+            stamp: self.stamp.as_ref(),
+            ..self.topics.reference(*topic)
+        };
         if lane.writer.write_copy(topic, message).is_ok() {
+            lane.writer.counters().blocked(waited);
             lane.writer.wake();
             delivery.lanes += 1;
             return false;
         }
         if lane.writer.is_closed() {
+            lane.writer.counters().blocked(waited);
             self.lanes.remove(waiting.key);
             self.routes += 1;
             return false;
@@ -219,7 +225,9 @@ impl Outbound {
         if waited >= waiting.deadline {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
+                lane.writer.counters().stalled();
             }
+            lane.writer.counters().blocked(waited);
             lane.drop_message();
             delivery.dropped += 1;
             return false;
@@ -241,7 +249,11 @@ impl Outbound {
             }
         }
         // Without the barrier a wake can be lost, so there is no sleep then.
-        Asymmetry::of_process().heavy().is_ok() && !self.may_go_on()
+        let sleeps = Asymmetry::of_process().heavy().is_ok() && !self.may_go_on();
+        if sleeps {
+            self.count_parked();
+        }
+        sleeps
     }
 
     /// The sleep is over. Does nothing if none is announced.
@@ -257,6 +269,15 @@ impl Outbound {
             }
         }
         self.bell.drain();
+    }
+
+    /// Counts a sleep, in each lane that is waited for.
+    fn count_parked(&mut self) {
+        for waiting in &self.waits.lanes {
+            if let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.writer.counters().parked();
+            }
+        }
     }
 
     /// Whether nobody is waited for, or another attempt may go otherwise than the last.

@@ -35,7 +35,10 @@ fn scribble(ring: &HeapRing, (index, value): (usize, u64)) {
 /// Demands that what `poll` found lies in the ring.
 fn check(polled: Polled) {
     if let Polled::Record(record) = polled {
-        assert!(matches!(record.kind, Kind::Message | Kind::Topic));
+        assert!(matches!(
+            record.kind,
+            Kind::Message | Kind::Stamped | Kind::Topic
+        ));
         assert!(record.offset.is_multiple_of(CELL_BYTES) && record.offset >= CELL_BYTES);
         assert!(record.offset + record.len_bytes <= CAPACITY);
         assert!(record.len_bytes <= max_payload_bytes(CAPACITY));

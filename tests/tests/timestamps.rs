@@ -1,0 +1,161 @@
+//! Row B10: sequence numbers on every sample, publish timestamps on request.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ringmain::message::Bytes;
+use ringmain::wire::{SegmentSource, ToBroker};
+use ringmain::{Clock, LaneFault, Overflow, RecvError};
+use ringmain_tests::forged::{Forged, bell};
+use ringmain_tests::{Bus, Raw, Tick, Transport, on_each_transport};
+
+#[test]
+fn b10_every_sample_has_a_sequence_number_and_the_time_of_its_publish() {
+    on_each_transport(|bus| {
+        for clock in [Clock::Realtime, Clock::Monotonic] {
+            let client = bus.client("both");
+            let mut publisher = client
+                .publisher::<Tick>("t/*")
+                .timestamps(clock)
+                .ring_bytes(4096)
+                .max_message_bytes(200)
+                .open()
+                .unwrap();
+            let mut first = client.subscriber::<Tick>("t/*").open().unwrap();
+            let mut second = client.subscriber::<Tick>("t/*").open().unwrap();
+            // Several laps, a topic definition now and then; the second lane has a copy.
+            for number in 0..1000 {
+                let topic = format!("t/{}", number % 7);
+                let before = clock.now();
+                publisher.publish(&topic, &Tick::new(number)).unwrap();
+                let after = clock.now();
+                let of_first = first.recv().unwrap();
+                let of_second = second.recv().unwrap();
+                let stamp = of_first.published_at().unwrap();
+                assert_eq!(stamp.clock, clock);
+                assert!(before.ns <= stamp.ns && stamp.ns <= after.ns);
+                assert_eq!(of_second.published_at(), Some(stamp));
+                for sample in [of_first, of_second] {
+                    assert_eq!((sample.checked(), sample.sequence()), (number, number));
+                    assert_eq!(sample.topic().as_str(), topic);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn b10_a_message_is_not_stamped_unless_its_publisher_wants_it() {
+    on_each_transport(|bus| {
+        let client = bus.client("both");
+        let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+        let mut publisher = client.publisher::<Tick>("t").open().unwrap();
+        publisher.publish("t", &Tick::new(0)).unwrap();
+        let sample = subscriber.recv().unwrap();
+        assert_eq!((sample.published_at(), sample.sequence()), (None, 0));
+    });
+}
+
+#[test]
+fn b10_stamps_stay_with_their_messages_behind_gaps_and_after_waits() {
+    on_each_transport(|bus| {
+        let client = bus.client("both");
+        let mut dropping = client
+            .subscriber::<Bytes>("t")
+            .overflow(Overflow::DropNewest)
+            .open()
+            .unwrap();
+        let mut blocking = client
+            .subscriber::<Bytes>("t")
+            .overflow(Overflow::Block {
+                deadline: Duration::from_millis(1),
+            })
+            .open()
+            .unwrap();
+        // Two of the longest messages fit, with all that can go before them.
+        let longest = [7; 1000];
+        let mut publisher = client
+            .publisher::<Bytes>("t")
+            .timestamps(Clock::Monotonic)
+            .ring_bytes(4096)
+            .max_message_bytes(longest.len())
+            .open()
+            .unwrap();
+        for subscriber in [&mut dropping, &mut blocking] {
+            // Until the lane is mapped; then nothing has to be waited for.
+            publisher.publish("t", Bytes::new(&longest)).unwrap();
+            subscriber.recv().unwrap();
+            let (mut got, mut lost, mut last) = (1, 0, 0);
+            for round in 1..=20 {
+                for _ in 0..10 {
+                    publisher.publish("t", Bytes::new(&longest)).unwrap();
+                }
+                while got + lost < 1 + 10 * round {
+                    match subscriber.recv() {
+                        Ok(sample) => {
+                            assert_eq!(*sample, longest);
+                            assert_eq!(sample.sequence(), got + lost);
+                            let stamp = sample.published_at().unwrap();
+                            assert!(stamp.ns > last);
+                            last = stamp.ns;
+                            got += 1;
+                        }
+                        Err(RecvError::Gap(gap)) => lost += gap.lost,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            // A publisher on another host learns of room later than this one publishes.
+            let least = if bus.transport() == Transport::Tcp {
+                2
+            } else {
+                40
+            };
+            assert!(got >= least && lost > 0, "got {got} lost {lost}");
+        }
+    });
+}
+
+#[test]
+fn b10_a_stamp_that_is_none_ends_its_lane() {
+    let bus = Bus::start(Transport::Unix);
+    let mut subscriber = bus
+        .client("subscriber")
+        .subscriber::<Bytes>("t")
+        .open()
+        .unwrap();
+    let word = |kind: u64, len: u64| (len << 32 | kind).to_le_bytes();
+    let stamps: [(u64, [u8; 16]); 5] = [
+        (0, [0; 16]),
+        (15, [1; 16]),
+        (16, [0; 16]),
+        (16, [1, 1, 1, 1, 1, 1, 1, 1, 99, 0, 0, 0, 0, 0, 0, 0]),
+        (16, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1]),
+    ];
+    for (len, stamp) in stamps {
+        let ring = Forged::ring(4096 + 8192)
+            .write_data(4096, &word(3, 1))
+            .write_data(4096 + 16, b"t")
+            .write_data(4096 + 32, &word(5, len))
+            .write_data(4096 + 48, &stamp)
+            .sealed();
+        let mut hostile = Raw::join(bus.address(), "hostile");
+        let lanes = hostile.open_publisher("t");
+        let (bell, _heard) = bell();
+        let offer = ToBroker::OfferLane {
+            lane: lanes[0],
+            segment: SegmentSource::Descriptor,
+        };
+        hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);
+        match subscriber.recv_timeout(Duration::from_secs(20)).map(drop) {
+            Err(RecvError::Lane {
+                cause: LaneFault::Broken(error),
+                ..
+            }) => {
+                let text = error.to_string();
+                assert!(text.contains("does not begin with a timestamp"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
