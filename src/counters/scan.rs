@@ -7,17 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io, thread};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat};
 use thiserror::Error;
 
-use crate::segment::{
-    ForeignSegment, Kind as SegmentKind, PAGE_BYTES, SegmentError, SegmentHandle,
-};
+use crate::segment::{ForeignSegment, Kind as SegmentKind, PAGE_BYTES, SegmentHandle};
 use crate::sync::Ordering;
 
 use super::page::Kind;
@@ -80,6 +79,15 @@ struct Scanner {
     seen: BTreeSet<(u64, u64)>,
 }
 
+/// What a process has.
+#[derive(Default)]
+struct Look {
+    /// By bus and number.
+    clients: BTreeMap<(u128, u64), Found>,
+    seen: BTreeSet<(u64, u64)>,
+    faults: Vec<String>,
+}
+
 /// The segments of one client.
 #[derive(Default)]
 struct Found {
@@ -99,71 +107,68 @@ impl Scanner {
     }
 
     fn process(&mut self, pid: u32) -> io::Result<()> {
-        let folder = PathBuf::from(format!("/proc/{pid}"));
-        let mut clients: BTreeMap<(u128, u64), Found> = BTreeMap::new();
+        let mut look = self.look(pid)?;
+        if !look.faults.is_empty() {
+            // A segment that is being made has no seals and no client for some microseconds.
+            thread::sleep(LOOK_AGAIN);
+            look = self.look(pid)?;
+        }
+        let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let program = printable(program.trim_ascii_end());
+        let clients = look.clients.into_iter();
+        let clients = clients.map(|(id, found)| found.read(pid, &program, id));
+        self.scan.clients.extend(clients);
+        let room = MOST_FAULTS.saturating_sub(self.scan.faults.len());
+        let faults = look.faults.into_iter().take(room);
+        let faults = faults.map(|reason| ScanError { pid, reason });
+        self.scan.faults.extend(faults);
+        self.seen.extend(look.seen);
+        Ok(())
+    }
+
+    /// Maps what a process has.
+    fn look(&self, pid: u32) -> io::Result<Look> {
+        let mut look = Look::default();
         let mut pages = 0;
-        for entry in fs::read_dir(folder.join("fd"))? {
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             // It may end, or close the descriptor, at any time.
             let Ok(entry) = entry else { break };
             if !is_named(&entry.path()) {
                 continue;
             }
-            match self.open(&entry.path()) {
-                Ok(Some(segment)) => {
+            let Some((file, id)) = self.open(&entry.path()) else {
+                continue;
+            };
+            if self.seen.contains(&id) || !look.seen.insert(id) {
+                continue;
+            }
+            let handle = SegmentHandle::Descriptor(file);
+            let most = (MOST_PAGES_OF_SEGMENT + 1) * PAGE_BYTES;
+            match ForeignSegment::open(handle, SegmentKind::Counters, most as u64) {
+                Ok(segment) => {
                     pages += segment.pages();
-                    if pages > MOST_PAGES {
-                        self.fault(pid, format!("more than {MOST_PAGES} pages"));
-                        break;
-                    }
-                    match row(&segment, 0).filter(|row| row.kind == Kind::Client) {
-                        Some(row) => {
-                            let client = clients.entry((row.bus, row.client)).or_default();
-                            client.segments.push((row.segment, segment));
-                        }
-                        None => self.fault(pid, "a segment without a client".into()),
-                    }
+                    look.take(segment);
                 }
-                Ok(None) => {}
-                Err(error) => self.fault(pid, error.to_string()),
+                Err(error) => look.faults.push(error.to_string()),
+            }
+            if pages > MOST_PAGES || look.faults.len() > MOST_FAULTS {
+                look.faults.push("there are too many".into());
+                break;
             }
         }
-        let program = fs::read(folder.join("comm")).unwrap_or_default();
-        let program = printable(program.trim_ascii_end());
-        let clients = clients
-            .into_iter()
-            .map(|(id, found)| found.read(pid, &program, id));
-        self.scan.clients.extend(clients);
-        Ok(())
+        Ok(look)
     }
 
-    /// Opens what is named like counters; `None` if it is gone, or was read before.
-    fn open(&mut self, path: &Path) -> Result<Option<ForeignSegment>, SegmentError> {
-        let Ok(probe) = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) else {
-            return Ok(None);
-        };
+    /// Opens what is named like counters; `None` if it is gone, or is something else. With the kernel's numbers of it.
+    fn open(&self, path: &Path) -> Option<(OwnedFd, (u64, u64))> {
+        let probe = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
         // From here on it is clear which file is meant, whatever its process does with its descriptors.
         if mount_of(&probe) != Some(self.mount) {
-            return Ok(None);
+            return None;
         }
-        let path = format!("/proc/self/fd/{}", probe.as_raw_fd());
-        let Ok(file) = File::open(path).map(OwnedFd::from) else {
-            return Ok(None);
-        };
-        let Ok(stat) = fstat(&file) else {
-            return Ok(None);
-        };
-        if !self.seen.insert((stat.st_dev, stat.st_ino)) {
-            return Ok(None);
-        }
-        let handle = SegmentHandle::Descriptor(file);
-        let most = (MOST_PAGES_OF_SEGMENT + 1) * PAGE_BYTES;
-        ForeignSegment::open(handle, SegmentKind::Counters, most as u64).map(Some)
-    }
-
-    fn fault(&mut self, pid: u32, reason: String) {
-        if self.scan.faults.len() < MOST_FAULTS {
-            self.scan.faults.push(ScanError { pid, reason });
-        }
+        let file = File::open(format!("/proc/self/fd/{}", probe.as_raw_fd())).ok()?;
+        let stat = fstat(&file).ok()?;
+        Some((file.into(), (stat.st_dev, stat.st_ino)))
     }
 
     fn finish(mut self) -> Scan {
@@ -171,6 +176,18 @@ impl Scanner {
             .clients
             .sort_by_key(|client| (client.pid, client.bus, client.client));
         self.scan
+    }
+}
+
+impl Look {
+    fn take(&mut self, segment: ForeignSegment) {
+        match row(&segment, 0).filter(|row| row.kind == Kind::Client) {
+            Some(row) => {
+                let client = self.clients.entry((row.bus, row.client)).or_default();
+                client.segments.push((row.segment, segment));
+            }
+            None => self.faults.push("a segment without a client".into()),
+        }
     }
 }
 
@@ -288,6 +305,8 @@ const COUNTERS_LINK: &str = "/memfd:ringmain-counters (deleted)";
 const MOST_PAGES_OF_SEGMENT: usize = 4096;
 /// Pages of one process that are read, four times what all lanes of a client need: bounds what it can make the reader spend.
 const MOST_PAGES: usize = 64 * 1024;
+/// Longer than the making of a segment takes, as a rule.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Faults that are told: whoever makes up more has nothing more to say.
 const MOST_FAULTS: usize = 256;
 /// A client whose lanes come and go all the time must not keep the reader.

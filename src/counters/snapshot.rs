@@ -41,7 +41,8 @@ pub struct ClientCounters {
     pub handles: Vec<HandleCounters>,
     /// Its lanes.
     pub lanes: Vec<LaneCounters>,
-    /// Whether no lane came or went while this was read. If not, sums may count a lane twice, or not at all.
+    /// Whether no lane came or went while this was read. If not, sums may count a lane twice, or not at all. Lanes that came
+    /// after the scan began may be missing in either case.
     pub is_settled: bool,
 }
 
@@ -133,7 +134,8 @@ pub struct Lag {
 }
 
 impl Scan {
-    /// How far subscribers are behind, by bus and lane; of lanes both of whose ends were found.
+    /// How far subscribers are behind, by bus and lane; of lanes both of whose ends were found. Lanes are told apart by the
+    /// numbers that their processes give, so one that lies can spoil those of others.
     pub fn lags(&self) -> BTreeMap<(u128, u64), Lag> {
         let ends = |role| {
             self.clients.iter().flat_map(move |client| {
