@@ -6,3 +6,4 @@ mod lists;
 mod messages;
 mod names;
 mod serve;
+mod typed;
