@@ -3,6 +3,7 @@
 mod columns;
 mod made_up;
 mod timestamp;
+mod trades;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -59,6 +60,17 @@ pub enum TickError {
         /// What is wrong with it.
         what: String,
     },
+    /// It is JSON, but no list of trades.
+    #[error(
+        "{}: {what}; trades are understood as {{\"result\": {{\"PAIR\": [[price, volume, seconds since 1970, \"b\" or \"s\"], ..]}}}}",
+        path.display()
+    )]
+    Trades {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// There is no row.
     #[error("{} has no quotes: give a file with at least one", path.display())]
     Empty {
@@ -77,8 +89,26 @@ pub fn load(path: Option<&Path>) -> Result<Vec<Tick>, TickError> {
                 source,
             };
             let file = File::open(path).map_err(read)?;
-            parse(path, BufReader::with_capacity(READ_BYTES, file))
+            let mut input = BufReader::with_capacity(READ_BYTES, file);
+            let begin = input.fill_buf().map_err(read)?;
+            match begin.trim_ascii_start().first() {
+                Some(b'{' | b'[') => parse_trades(path, input),
+                _ => parse(path, input),
+            }
         }
+    }
+}
+
+fn parse_trades(path: &Path, input: impl BufRead) -> Result<Vec<Tick>, TickError> {
+    let path = || path.to_owned();
+    let text = io::read_to_string(input).map_err(|source| TickError::Read {
+        path: path(),
+        source,
+    })?;
+    match trades::ticks(&text) {
+        Ok(ticks) if ticks.is_empty() => Err(TickError::Empty { path: path() }),
+        Ok(ticks) => Ok(ticks),
+        Err(what) => Err(TickError::Trades { path: path(), what }),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::counters::Role;
 use crate::lane::{
     DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, PRELUDE_BYTES,
 };
-use crate::message::{Clock, Message};
+use crate::message::{Bytes, Clock, Message, MessageType};
 use crate::ring::{capacity_for, max_payload_bytes};
 use crate::topic::Topic;
 use crate::wake::Bell;
@@ -59,7 +59,33 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     ring_bytes: usize,
     block_cap: Option<Duration>,
     clock: Option<Clock>,
+    /// Instead of the type's own.
+    message_type: Option<MessageType>,
     message: PhantomData<fn(&T)>,
+}
+
+impl PublisherBuilder<'_, Bytes> {
+    /// The bytes are encoded messages of this type, which is known only at run time: for tools. Subscribers check them, so
+    /// bytes that are none end the lane.
+    ///
+    /// ```no_run
+    /// use ringmain::message::{Bytes, from_json};
+    /// use ringmain::{Client, ListTopics};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let listing = client.list("md/quote/eurusd", ListTopics::Declared)?;
+    /// let mut types = listing.subscribers.into_iter().filter_map(|info| info.message_type);
+    /// let message_type = types.next().ok_or("nobody takes typed messages there")?;
+    /// let bytes = from_json(&message_type, r#"{"bid": 1.1, "ask": 1.2}"#)?;
+    /// let builder = client.publisher::<Bytes>("md/quote/eurusd");
+    /// let mut publisher = builder.encoded_as(message_type).open()?;
+    /// publisher.publish("md/quote/eurusd", Bytes::new(&bytes))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encoded_as(mut self, message_type: MessageType) -> Self {
+        self.message_type = Some(message_type);
+        self
+    }
 }
 
 impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
@@ -71,6 +97,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             ring_bytes: DEFAULT_RING_BYTES,
             block_cap: None,
             clock: None,
+            message_type: None,
             message: PhantomData,
         }
     }
@@ -111,7 +138,10 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     pub fn open(self) -> Result<Publisher<T>, RequestError> {
         let declared = Topic::try_from(self.topic)?;
         let ring_bytes = self.checked_ring_bytes()?;
-        let message_type = T::message_type();
+        let message_type = self
+            .message_type
+            .as_ref()
+            .unwrap_or_else(|| T::message_type());
         message_type.validate()?;
         let shared = self.client.shared();
         shared.check_process()?;

@@ -25,6 +25,8 @@ mod canonical;
 mod describe;
 mod difference;
 mod encoded;
+#[cfg(feature = "json")]
+mod from_json;
 mod identity;
 #[cfg(feature = "json")]
 mod json;
@@ -45,6 +47,8 @@ pub use bytes::Bytes;
 pub use describe::{Describe, LayoutBuilder, VariantBuilder};
 pub use difference::Difference;
 pub(crate) use encoded::EncodedBytes;
+#[cfg(feature = "json")]
+pub use from_json::{FromJsonError, from_json};
 pub use identity::MessageType;
 #[cfg(feature = "json")]
 pub use json::{JsonError, raw_to_text, to_json};

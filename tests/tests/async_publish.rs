@@ -1,4 +1,6 @@
 //! Publishing in futures: as blocking publishes do, without a thread that blocks.
+//!
+//! Tests that look at a full ring run on the transports of one host: a relay makes room in its own time.
 
 use std::borrow::Borrow;
 use std::future::poll_fn;
@@ -13,7 +15,7 @@ use ringmain::{
     Client, Delivery, GapCause, MessageSink, PublishError, Publisher, RecvError, ResolvedTopic,
     Subscriber,
 };
-use ringmain_tests::{Tick, eventually, on_each_transport, policy};
+use ringmain_tests::{Tick, eventually, on_each_local_transport, on_each_transport, policy};
 
 /// Many times what a ring of these tests takes.
 const COUNT: u64 = 5000;
@@ -66,7 +68,7 @@ fn a_publish_waits_for_a_subscriber_of_another_party() {
 
 #[test]
 fn a_publish_waits_for_the_deadline_and_not_again() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let client = bus.client("both");
         let mut subscriber = subscriber(&client, "block-200");
         let (mut publisher, topic) = publisher(&client);
@@ -89,7 +91,7 @@ fn a_publish_waits_for_the_deadline_and_not_again() {
 
 #[test]
 fn a_dropped_publish_is_with_those_who_had_room_and_counted_for_the_others() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let client = bus.client("both");
         let mut full = subscriber(&client, "block-30000");
         let roomy = client.subscriber::<Tick>("t").ring_bytes(1 << 20);
@@ -113,7 +115,7 @@ fn a_dropped_publish_is_with_those_who_had_room_and_counted_for_the_others() {
 
 #[test]
 fn a_leaked_publish_is_counted_by_the_next_operation() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let client = bus.client("both");
         let mut subscriber = subscriber(&client, "block-30000");
         let (mut publisher, topic) = publisher(&client);
@@ -138,7 +140,7 @@ fn a_leaked_publish_is_counted_by_the_next_operation() {
 
 #[test]
 fn a_sink_waits_for_room_and_counts_what_is_dropped() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let client = bus.client("both");
         let mut subscriber = subscriber(&client, "block-30000");
         let (publisher, topic) = publisher(&client);

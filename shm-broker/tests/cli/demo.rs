@@ -26,7 +26,7 @@ fn is_empty(directory: &Path) -> bool {
 
 #[test]
 fn all_quotes_of_all_passes_are_delivered() {
-    for (file, rows) in [("compact.csv", 5), ("heading.csv", 3)] {
+    for (file, rows) in [("compact.csv", 5), ("heading.csv", 3), ("trades.json", 4)] {
         let temporary = tempfile::tempdir().unwrap();
         let ticks = fixture(file);
         let args = [
@@ -77,6 +77,11 @@ fn a_file_that_is_not_understood_is_refused() {
     assert!(
         bad_row.contains("line 3 of") && bad_row.contains("86.6x6"),
         "{bad_row}"
+    );
+    let bad_trade = complaint("bad_trade.json");
+    assert!(
+        bad_trade.contains("trade 2: \"x\" is no side") && bad_trade.contains("[price, volume"),
+        "{bad_trade}"
     );
     assert!(complaint("candles.csv").contains("timestamp or time, bid, ask"));
     assert!(complaint("missing.csv").contains("cannot read"));

@@ -7,3 +7,4 @@ mod messages;
 mod names;
 mod serve;
 mod stat;
+mod typed;

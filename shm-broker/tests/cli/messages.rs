@@ -116,6 +116,7 @@ fn a_message_that_nobody_hears_is_told_of() {
     let _typed = client.subscriber::<Order>("orders/*").open().unwrap();
     let published = bus.run(&["pub", "orders/1", "x"]);
     assert!(published.stderr.contains("another type"), "{published:?}");
+    assert!(published.stderr.contains("--typed"), "{published:?}");
 }
 
 #[test]

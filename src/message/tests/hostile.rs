@@ -266,7 +266,14 @@ proptest! {
         let (here, there) = (MessageType::new("t", 1, here), MessageType::new("t", 1, there));
         let _ = here.difference(&there).map(|difference| difference.to_string());
         #[cfg(feature = "json")]
-        let _ = crate::message::to_json(&here, &bytes);
+        {
+            let _ = crate::message::to_json(&here, &bytes);
+            for text in ["{}", "[]", "[[1], 2]", "0", "null", "\"long enough for the heap\"", "{\"a\": 1}"] {
+                if let Ok(made) = crate::message::from_json(&here, text) {
+                    let _ = crate::message::to_json(&here, &made);
+                }
+            }
+        }
         #[cfg(not(feature = "json"))]
         let _ = bytes;
     }

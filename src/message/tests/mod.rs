@@ -1,5 +1,7 @@
 //! What messages promise, seen from a user's types.
 
+#[cfg(feature = "json")]
+mod from_json;
 mod hostile;
 mod identity;
 mod round_trip;

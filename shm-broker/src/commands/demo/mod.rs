@@ -29,7 +29,15 @@ use report::{Figures, Results, Told, grouped};
 /// the rate, to the end of a pass. Each subscriber checks order and value of every quote.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Quotes to replay, a CSV file with time, bid and ask; made up unless given.
+    /// Quotes to replay, CSV with time, bid and ask, or trades in JSON; made up unless given.
+    ///
+    /// CSV: columns are named by a heading (timestamp or time, bid, ask, and optionally bid_size, ask_size, volume), or are
+    /// time, bid, ask, volume without one.
+    ///
+    /// JSON: {"result": {"PAIR": [[price, volume, time, side, ..], ..]}}, as Kraken answers a request for trades. Price
+    /// and volume are numbers or strings, the time is in seconds since 1970, the side "b" (bought) or "s" (sold); what
+    /// follows is not looked at. A trade becomes a quote with its price as bid and ask, and its volume on the side that
+    /// was taken: the ask if it was bought.
     #[arg(long, value_name = "FILE")]
     ticks: Option<PathBuf>,
     /// How many subscribers.

@@ -1,4 +1,6 @@
-//! `pub`: publishes messages of plain bytes.
+//! `pub`: publishes messages of plain bytes, or typed ones from JSON.
+
+mod typed;
 
 use std::io::{self, BufRead};
 use std::thread;
@@ -12,8 +14,9 @@ use ringmain::{Client, Clock, ListTopics, Publisher, RequestError, Topic};
 use super::connect;
 use crate::cli::{self, Common};
 use crate::ending::{Ending, Failure, Outcome, say};
+use typed::{Encoding, unknown_type, used_type};
 
-/// Publishes messages of plain bytes. Without a value, each line of standard input is a message.
+/// Publishes messages of plain bytes, or typed ones from JSON. Without a value, each line of standard input is a message.
 #[derive(Debug, Args)]
 pub struct Publish {
     /// Where to; with wildcards to all whom some topic could reach.
@@ -21,6 +24,9 @@ pub struct Publish {
     topic: Topic,
     /// The message.
     value: Option<String>,
+    /// Takes JSON, and sends it as the type that others on the topic publish or take; a name chooses one of several.
+    #[arg(long, value_name = "TYPE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    typed: Option<String>,
     /// Waits until so many subscribers match.
     #[arg(long, value_name = "N", default_value_t = 0)]
     wait_for: u32,
@@ -53,20 +59,27 @@ struct Tally {
 impl Publish {
     /// Runs the command.
     pub fn run(self, common: &Common) -> Outcome {
+        let started = Instant::now();
         let client = connect(common, "pub")?;
-        let longest = self.value.as_ref().map_or(MAX_LINE_BYTES, String::len);
+        let encoding = self.encoding(&client, started)?;
+        let value = self.value.as_ref().map(|value| value.as_bytes());
+        let value = value.map(|value| encoding.encode(value)).transpose()?;
+        let longest = value.as_ref().map_or(MAX_LINE_BYTES, |value| value.len());
         let mut builder = client
             .publisher::<Bytes>(self.topic.as_str())
             .max_message_bytes(longest.max(MIN_MESSAGE_BYTES));
         if let Some(clock) = self.timestamps {
             builder = builder.timestamps(clock.into());
         }
+        if let Encoding::Typed(message_type) = &encoding {
+            builder = builder.encoded_as(message_type.clone());
+        }
         let mut publisher = builder.open()?;
-        self.wait_for_subscribers(&client)?;
+        self.wait_for_subscribers(&client, started)?;
         let mut tally = Tally::default();
-        match &self.value {
-            Some(value) => tally.publish(&mut publisher, &self.topic, value.as_bytes())?,
-            None => self.publish_lines(&mut publisher, &mut tally)?,
+        match &value {
+            Some(value) => tally.publish(&mut publisher, &self.topic, value)?,
+            None => self.publish_lines(&encoding, &mut publisher, &mut tally)?,
         }
         self.report(&client, &tally);
         Ok(match tally.dropped {
@@ -75,8 +88,24 @@ impl Publish {
         })
     }
 
+    fn encoding(&self, client: &Client, started: Instant) -> Result<Encoding, Failure> {
+        let Some(name) = &self.typed else {
+            return Ok(Encoding::Plain);
+        };
+        loop {
+            if let Some(found) = used_type(client, &self.topic, name)? {
+                return Ok(Encoding::Typed(found));
+            }
+            if self.wait_for == 0 || self.is_over(started) {
+                return Err(unknown_type(&self.topic, name));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     fn publish_lines(
         &self,
+        encoding: &Encoding,
         publisher: &mut Publisher<Bytes>,
         tally: &mut Tally,
     ) -> Result<(), Failure> {
@@ -98,19 +127,21 @@ impl Publish {
                     message.len()
                 )));
             }
-            tally.publish(publisher, &self.topic, message)?;
+            let message = encoding
+                .encode(message)
+                .map_err(|error| Failure::input(format!("line {}: {error}", tally.messages + 1)))?;
+            tally.publish(publisher, &self.topic, &message)?;
         }
     }
 
     /// The broker counts a lane once the publisher is told of it, and what is published after that goes there.
-    fn wait_for_subscribers(&self, client: &Client) -> Result<(), Failure> {
-        let started = Instant::now();
+    fn wait_for_subscribers(&self, client: &Client, started: Instant) -> Result<(), Failure> {
         loop {
             let matching = own_info(client, &self.topic)?.map_or(0, |info| info.lanes);
             if matching >= self.wait_for {
                 return Ok(());
             }
-            if self.timeout.is_some_and(|limit| started.elapsed() >= limit) {
+            if self.is_over(started) {
                 return Err(Failure::text(format!(
                     "{matching} of {} subscribers to {} are there: start the others, or wait longer with --timeout",
                     self.wait_for, self.topic
@@ -118,6 +149,10 @@ impl Publish {
             }
             thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn is_over(&self, started: Instant) -> bool {
+        self.timeout.is_some_and(|limit| started.elapsed() >= limit)
     }
 
     fn report(&self, client: &Client, tally: &Tally) {
@@ -147,8 +182,13 @@ impl Publish {
     fn mismatches(&self, client: &Client) -> String {
         match own_info(client, &self.topic) {
             Ok(Some(info)) if info.type_mismatches > 0 => format!(
-                " ({} subscribers take another type than {})",
-                info.type_mismatches, info.message_type
+                " ({} subscribers take another type than {}{})",
+                info.type_mismatches,
+                info.message_type,
+                match self.typed {
+                    Some(_) => "",
+                    None => ": --typed sends them JSON",
+                }
             ),
             _ => String::new(),
         }
