@@ -166,11 +166,9 @@ fn f3_drops_agree_by_cause_on_both_sides() {
                     let started = Instant::now();
                     match pair.publish(LARGE) {
                         true => sent += 1,
-                        false => {
-                            dropped += 1;
-                            taken += started.elapsed();
-                        }
+                        false => dropped += 1,
                     }
+                    taken += started.elapsed();
                 }
                 drained = pair.drain(12);
             });

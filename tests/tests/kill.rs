@@ -232,7 +232,7 @@ fn guarantee_6_established_lanes_lose_nothing_when_the_broker_is_killed() {
 
 #[test]
 fn guarantee_6_handles_that_are_dropped_part_without_a_broker() {
-    ringmain_tests::on_each_transport(|bus| {
+    ringmain_tests::on_each_local_transport(|bus| {
         let client = bus.client("both");
         let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
         let mut dropped = client.subscriber::<Tick>("t").open().unwrap();

@@ -301,7 +301,7 @@ fn what_is_published_right_before_a_client_ends_arrives() {
 }
 
 #[test]
-fn a_broker_that_ends_is_noticed_from_the_other_host() {
+fn guarantee_6_the_end_of_a_broker_is_told_on_another_host() {
     let hosts = Hosts::new();
     let (local, remote) = (hosts.local(), hosts.remote());
     let mut publisher = local.publisher::<Bytes>("t").open().unwrap();
