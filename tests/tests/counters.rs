@@ -1,5 +1,7 @@
 //! Row F3: counters agree exactly with what happened.
 
+use std::future::Future;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use ringmain::counters::{self, ClientCounters, Counts, LaneCounters, Role};
@@ -341,5 +343,28 @@ fn f3_patterns_are_shown_as_they_are_now() {
         assert_eq!(handles[0].topics, "tank/1");
         // Nothing that was counted is lost by it.
         assert_eq!(pair.written().since(&counts).messages, 1);
+    });
+}
+
+#[test]
+fn f3_the_wait_of_a_future_that_is_dropped_is_counted() {
+    on_each_transport(|bus| {
+        let mut pair = Pair::on(
+            bus,
+            Overflow::Block {
+                deadline: Duration::from_secs(60),
+            },
+        );
+        let before = pair.written();
+        let message = [7; LARGE];
+        let is_pending = |publisher: &mut Publisher<Bytes>| {
+            let mut future = Box::pin(publisher.publish_async("tank/1", Bytes::new(&message)));
+            let mut context = Context::from_waker(Waker::noop());
+            future.as_mut().poll(&mut context).is_pending()
+        };
+        assert!((0..10).any(|_| is_pending(&mut pair.publisher)));
+        let counted = pair.written().since(&before);
+        assert_eq!((counted.dropped_deadline, counted.parks), (1, 1));
+        assert!(counted.blocked_ns > 0);
     });
 }

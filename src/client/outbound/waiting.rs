@@ -298,8 +298,10 @@ impl Outbound {
             return;
         }
         self.full.clear();
+        let waited = self.waits.started.elapsed();
         for waiting in self.waits.lanes.drain(..) {
             if let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.writer.counters().blocked(waited);
                 lane.drop_message();
             }
         }
