@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use ringmain::{Address, Pattern, Topic, topic::TopicError};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{clients, demo, list, match_names, ping, publish, serve, subscribe, version};
+use crate::commands::{
+    bench, clients, demo, list, match_names, ping, publish, serve, subscribe, version,
+};
 use crate::ending::{Failure, Outcome};
 
 /// Ringmain's broker and command-line tool: a message bus for the processes of one machine.
@@ -41,10 +43,13 @@ enum Command {
     Match(match_names::MatchNames),
     Version(version::Version),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     #[command(hide = true)]
     DemoPublisher(demo::publisher::Replay),
     #[command(hide = true)]
     DemoSubscriber(demo::subscriber::Check),
+    #[command(hide = true)]
+    BenchRole(bench::BenchRole),
 }
 
 impl Cli {
@@ -61,6 +66,8 @@ impl Cli {
             Command::Match(names) => names.run(&common),
             Command::Version(version) => version.run(&common),
             Command::Demo(demo) => demo.run(&common),
+            Command::Bench(bench) => bench.run(&common),
+            Command::BenchRole(role) => role.run(),
             Command::DemoPublisher(replay) => replay.run(&common),
             Command::DemoSubscriber(check) => check.run(&common),
         }

@@ -27,6 +27,11 @@ impl Table {
         }
     }
 
+    /// Adds a row of any number of cells.
+    pub fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
