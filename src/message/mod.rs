@@ -25,6 +25,7 @@ mod canonical;
 mod describe;
 mod difference;
 mod encoded;
+mod flat;
 mod identity;
 #[cfg(feature = "json")]
 mod json;

@@ -12,14 +12,16 @@ use std::num::NonZeroUsize;
 use rkyv::api::access_with_context;
 use rkyv::api::low::{LowSerializer, LowValidator};
 use rkyv::bytecheck::CheckBytes;
-use rkyv::ser::writer::Buffer;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::{Archive, Portable, Serialize};
 
+use super::flat;
 use super::scratch::ScratchHandle;
 use super::{EncodeError, Scratch, ViewError};
+
+pub use super::flat::{Flat, FlatValidator};
 
 /// The serializer that [`encode`] runs.
 pub type Encoder<'a> = LowSerializer<SlotWriter<'a>, ScratchHandle<'a>, EncodeError>;
@@ -37,8 +39,8 @@ where
 {
     let room = out.len().min(MAX_ENCODED_BYTES);
     let writer = SlotWriter {
-        room,
-        buffer: Buffer::from(&mut out[..room]),
+        out: &mut out[..room],
+        pos: 0,
     };
     let mut serializer = Serializer::new(writer, scratch.handle(), ());
     rkyv::api::serialize_using::<_, EncodeError>(value, &mut serializer)?;
@@ -67,6 +69,15 @@ where
 pub fn view<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
 where
     T: Archive,
+    T::Archived:
+        Portable + CheckBytes<FlatValidator> + for<'a> CheckBytes<LowValidator<'a, ViewError>>,
+{
+    flat::view(bytes).or_else(|_| view_with_pointers::<T>(bytes))
+}
+
+fn view_with_pointers<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
+where
+    T: Archive,
     T::Archived: Portable + for<'a> CheckBytes<LowValidator<'a, ViewError>>,
 {
     let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MAX_POINTER_DEPTH));
@@ -76,8 +87,8 @@ where
 /// Writes into a slice; running out of it is no text, so it costs nothing.
 #[derive(Debug)]
 pub struct SlotWriter<'a> {
-    buffer: Buffer<'a>,
-    room: usize,
+    out: &'a mut [u8],
+    pos: usize,
 }
 
 /// Writes nowhere.
@@ -89,19 +100,22 @@ pub struct CountingWriter {
 impl Positional for SlotWriter<'_> {
     #[inline]
     fn pos(&self) -> usize {
-        self.buffer.pos()
+        self.pos
     }
 }
 
 impl Writer<EncodeError> for SlotWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if bytes.len() > self.room - self.buffer.pos() {
+        let free = &mut self.out[self.pos..];
+        let Some(place) = free.get_mut(..bytes.len()) else {
             return Err(EncodeError::NoRoom {
-                room_bytes: self.room,
+                room_bytes: self.out.len(),
             });
-        }
-        Writer::<EncodeError>::write(&mut self.buffer, bytes)
+        };
+        place.copy_from_slice(bytes);
+        self.pos += bytes.len();
+        Ok(())
     }
 }
 
