@@ -212,7 +212,11 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// [`RecvError::Gap`]: messages are missing here; the next call goes on behind them. The other errors are described
     /// at [`RecvError`].
+    #[inline]
     pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
+        if let Some((lane, record)) = self.inbound.ready() {
+            return self.message(lane, record);
+        }
         loop {
             if let Some(found) = self.inbound.wait(None)? {
                 return self.sample(found);
@@ -238,6 +242,12 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// As [`Subscriber::recv`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Sample<'_, T>>, RecvError> {
+        if let Some((lane, record)) = self.inbound.ready() {
+            return self.message(lane, record).map(Some);
+        }
+        if self.inbound.rests() {
+            return Ok(None);
+        }
         match self.inbound.poll()? {
             Some(found) => self.sample(found).map(Some),
             None => Ok(None),

@@ -104,6 +104,29 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
     }
 
+    /// The record that stands next, if that is a message: it stays there until [`Consumer::release`]. Whatever else there
+    /// is, [`Consumer::poll`] finds.
+    #[inline(always)]
+    pub fn ready(&self) -> Option<Record> {
+        let word = self.load_commit_word();
+        if word as u32 != Kind::Message as u32 {
+            return None;
+        }
+        let (len_bytes, offset) = ((word >> 32) as usize, self.offset());
+        (len_bytes <= self.longest_at(offset)).then(|| Record {
+            kind: Kind::Message,
+            offset: offset + CELL_BYTES,
+            len_bytes,
+            detail: self.storage.load_detail(offset),
+        })
+    }
+
+    /// Whether no record stands next.
+    #[inline(always)]
+    pub fn is_dry(&self) -> bool {
+        self.load_commit_word() == 0
+    }
+
     /// Gives back the record that the last `poll` found. The producer learns it with the cursor: every eighth of the
     /// ring, or by [`Consumer::publish`].
     #[inline]
@@ -161,8 +184,8 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         let Some((kind, len)) = parse_commit_word(word) else {
             return Err(Violation::CommitWord { word, position });
         };
-        let (len, offset, capacity) = (len as usize, self.offset(), self.storage.capacity());
-        let limit = max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES);
+        let (len, offset) = (len as usize, self.offset());
+        let limit = self.longest_at(offset);
         if len > limit {
             return Err(Violation::Length {
                 len,
@@ -177,6 +200,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             len_bytes: len,
             detail,
         })
+    }
+
+    /// The longest payload that a record at `offset` can have.
+    #[inline(always)]
+    fn longest_at(&self, offset: usize) -> usize {
+        let capacity = self.storage.capacity();
+        max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES)
     }
 
     /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap

@@ -2,6 +2,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use memmap2::MmapOptions;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -9,7 +10,7 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::header::Header;
-use super::mapping::{Keep, Mapping};
+use super::mapping::{Keep, Mapping, SegmentWord};
 use super::owner::NEEDED_SEALS;
 use super::{HEADER_BYTES, Kind, PAGE_BYTES, SegmentError, SegmentHandle};
 
@@ -17,7 +18,7 @@ use super::{HEADER_BYTES, Kind, PAGE_BYTES, SegmentError, SegmentHandle};
 ///
 /// Its owner may change every byte at any time: load what is needed once, check it, use the copy.
 pub struct ForeignSegment {
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
 }
 
 impl ForeignSegment {
@@ -38,7 +39,9 @@ impl ForeignSegment {
         };
         let len = (mapping.data_len() + PAGE_BYTES) as u64;
         Header::decode(&copy_header(&mapping), expected, len)?;
-        Ok(Self { mapping })
+        Ok(Self {
+            mapping: Arc::new(mapping),
+        })
     }
 
     /// The header's bytes.
@@ -61,6 +64,12 @@ impl ForeignSegment {
     #[inline]
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.word(offset)
+    }
+
+    /// The 8 bytes at `offset` of the data, to be loaded only, kept beyond the life of `self`; `None` as for
+    /// [`try_word`](Self::try_word).
+    pub fn kept_word(&self, offset: usize) -> Option<SegmentWord> {
+        self.mapping.kept_word(offset)
     }
 
     /// The 8 bytes at `offset` of the data, to be loaded only: a store raises SIGSEGV.

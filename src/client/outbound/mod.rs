@@ -10,12 +10,14 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::message::{EncodedBytes, Message, Scratch};
+use crate::segment::SegmentWord;
+use crate::segment::fork::ProcessMark;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
 use super::error::PublishError;
 use super::mailbox::Mailbox;
-use super::shared::Shared;
+use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
 pub(super) use lane::{OutLane, WriterCommand};
@@ -48,6 +50,9 @@ pub(super) enum Patience {
 
 /// The lanes of a publisher.
 pub(super) struct Outbound {
+    mark: ProcessMark,
+    /// The route epoch as the broker has it.
+    epoch_word: SegmentWord,
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox<WriterCommand>>,
     bell: BellReceiver,
@@ -82,6 +87,8 @@ impl Outbound {
         max_message_bytes: usize,
     ) -> Self {
         Self {
+            mark: shared.mark(),
+            epoch_word: shared.joined().epoch.clone(),
             shared,
             mailbox,
             bell,
@@ -108,7 +115,7 @@ impl Outbound {
         message: &T,
         patience: Patience,
     ) -> Result<Delivery, PublishError> {
-        if self.shared.mark().is_forked() {
+        if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
         self.sync();
@@ -173,7 +180,7 @@ impl Outbound {
     /// Learns what the broker and the peers have changed.
     #[inline]
     pub(super) fn sync(&mut self) {
-        if self.shared.epoch() != self.epoch {
+        if load_epoch(&self.epoch_word) != self.epoch {
             self.learn_routes();
         }
         if self.mailbox.has_news(self.seen) {
@@ -200,7 +207,7 @@ impl Outbound {
 
     #[cold]
     fn learn_routes(&mut self) {
-        let epoch = self.shared.epoch();
+        let epoch = load_epoch(&self.epoch_word);
         if epoch != self.given_up && !self.shared.wait_applied(epoch, ROUTE_PATIENCE) {
             self.given_up = epoch;
         }
