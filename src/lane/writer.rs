@@ -102,6 +102,33 @@ impl Writer {
         }
     }
 
+    /// Appends a message and wakes the subscriber, if that is all there is to do: the subscriber has answered and knows the
+    /// topic, and the message fits into the room that lies ahead. If not, or if `encode` fails, nothing is done, and
+    /// [`Writer::write`] finds out.
+    #[inline]
+    pub fn write_at_once(
+        &mut self,
+        topic: TopicRef<'_>,
+        len_bytes: Option<usize>,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> bool {
+        let known = self.defined.get(topic.id as usize) == Some(&topic.generation);
+        if !known || self.producer.has_drops() || self.subscriber.is_none() {
+            return false;
+        }
+        self.last = None;
+        let room = len_bytes.map_or(Room::Rest, Room::Exactly);
+        let id = u64::from(topic.id);
+        let appended = self
+            .producer
+            .append_in_place(room, Kind::Message, id, encode);
+        if !matches!(appended, Ok(Ok(()))) {
+            return false;
+        }
+        self.wake();
+        true
+    }
+
     /// Appends a message that is encoded already.
     #[inline]
     pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {

@@ -1,20 +1,23 @@
-//! Checks values without pointers, quickly.
+//! The quick way for values without pointers, there and back.
 //!
-//! The one invariant of the unsafe lines here: the first place that [`Flat`] finds valid is the root, which lies in the bytes
-//! and is aligned; it refuses every other place. So whatever was checked with it contains no pointer that was followed.
+//! The one invariant of the unsafe lines here: bytes are read as a value, or a value as bytes, only where rkyv says that they
+//! are the same. Of values that is [`Archive::COPY_OPTIMIZATION`], on which rkyv's own lists rely: no padding, every field
+//! where the archived one is. Of bytes it is bytecheck's answer, with a context that finds one place valid, the root,
+//! which lies in the bytes and is aligned, and refuses every other one.
 //!
-//! The checks of the values themselves are bytecheck's, all of them: a `bool` has to be 0 or 1 here, too. What falls away is
-//! the bookkeeping of places; for numbers, of which every pattern of bits is one, nothing is left but length and alignment.
+//! So a `bool` has to be 0 or 1 here, too. What falls away is the bookkeeping of places: for numbers, of which every pattern
+//! of bits is one, nothing is left but a copy of constant size in one direction, length and alignment in the other.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
 use std::ops::Range;
+use std::slice;
 
-use rkyv::Portable;
 use rkyv::api::{access_pos_with_context, root_position};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{Failure, Strategy};
 use rkyv::validation::ArchiveContext;
+use rkyv::{Archive, Portable};
 
 /// What checks a value without pointers.
 pub type FlatValidator = Strategy<Flat, Failure>;
@@ -25,6 +28,27 @@ pub struct Flat {
     bytes: Range<usize>,
     /// Whether the root is found.
     inside: bool,
+}
+
+/// The length of an encoded value, if its bytes are the value's own.
+#[inline(always)]
+pub(super) const fn encoded_len<T: Archive>() -> Option<usize> {
+    match T::COPY_OPTIMIZATION.is_enabled() && size_of::<T>() == size_of::<T::Archived>() {
+        true => Some(size_of::<T>()),
+        false => None,
+    }
+}
+
+/// Copies the value's bytes to the start of `out`; gives their number. `None` if there is no room for them, or they are
+/// not what is to be sent.
+#[inline(always)]
+pub(super) fn encode<T: Archive>(value: &T, out: &mut [u8]) -> Option<usize> {
+    let len = encoded_len::<T>()?;
+    let start = std::ptr::from_ref(value).cast::<u8>();
+    // SAFETY: `value`, all of it; without padding, so each byte is initialized.
+    let bytes = unsafe { slice::from_raw_parts(start, len) };
+    out.get_mut(..len)?.copy_from_slice(bytes);
+    Some(len)
 }
 
 /// The value at the end of `bytes`; an error if it is none, or has pointers: then only a full check tells.

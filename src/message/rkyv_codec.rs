@@ -37,6 +37,16 @@ pub fn encode<T>(value: &T, out: &mut [u8], scratch: &mut Scratch) -> Result<usi
 where
     T: for<'a> Serialize<Encoder<'a>>,
 {
+    if let Some(len) = flat::encode(value, out) {
+        return Ok(len);
+    }
+    encode_parts(value, out, scratch)
+}
+
+fn encode_parts<T>(value: &T, out: &mut [u8], scratch: &mut Scratch) -> Result<usize, EncodeError>
+where
+    T: for<'a> Serialize<Encoder<'a>>,
+{
     let room = out.len().min(MAX_ENCODED_BYTES);
     let writer = SlotWriter {
         out: &mut out[..room],
@@ -47,6 +57,11 @@ where
     Ok(serializer.into_writer().pos())
 }
 
+/// The length of every encoded value of a type that has no pointers and no padding.
+pub const fn constant_len<T: Archive>() -> Option<usize> {
+    flat::encoded_len::<T>()
+}
+
 /// The length that [`encode`] needs for `value`.
 ///
 /// # Errors
@@ -55,6 +70,9 @@ pub fn encoded_len<T>(value: &T, scratch: &mut Scratch) -> Result<usize, EncodeE
 where
     T: for<'a> Serialize<Counter<'a>>,
 {
+    if let Some(len) = flat::encoded_len::<T>() {
+        return Ok(len);
+    }
     let mut serializer = Serializer::new(CountingWriter { len: 0 }, scratch.handle(), ());
     rkyv::api::serialize_using::<_, EncodeError>(value, &mut serializer)?;
     Ok(serializer.into_writer().pos())

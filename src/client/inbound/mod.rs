@@ -1,6 +1,7 @@
 //! The lanes of a subscriber: polling them fairly, sleeping when all are dry.
 
 mod lane;
+mod pace;
 mod port;
 
 use std::collections::VecDeque;
@@ -12,13 +13,13 @@ use crate::doorbell::Sleeper;
 use crate::lane::{CursorPage, LaneError, Next};
 use crate::ring::{DropCounts, Record};
 use crate::segment::fork::ProcessMark;
-use crate::sync::spin_loop;
 use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
 
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
 
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
+use pace::Pace;
 pub(super) use port::SubscriberPort;
 
 /// How a subscriber waits for messages.
@@ -48,6 +49,7 @@ pub(super) struct Inbound {
     run: u32,
     /// Times in a row that all lanes were found empty.
     dry: u32,
+    pace: Pace,
     /// Version of the mailbox that is carried out.
     seen: u64,
     sleepers: Vec<(Arc<CursorPage>, Sleeper)>,
@@ -86,6 +88,7 @@ impl Inbound {
             turn: 0,
             run: 0,
             dry: 0,
+            pace: Pace::default(),
             seen: 0,
             sleepers: Vec::new(),
             refused: VecDeque::new(),
@@ -260,13 +263,15 @@ impl Inbound {
             Wait::Spin => None,
             Wait::SpinThenPark => Some(SPIN),
         };
+        let received = self.lanes.iter().map(|lane| lane.sequence());
+        self.pace.dry(received.fold(0, u64::wrapping_add));
         let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
         let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
             (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
             (patience, deadline) => patience.or(deadline),
         };
         loop {
-            spin_loop();
+            self.pace.look();
             if self.rests() {
                 continue;
             }
