@@ -1,6 +1,6 @@
 //! The publisher's end of a lane.
 
-use crate::message::EncodeError;
+use crate::message::{EncodeError, Message, Scratch};
 use crate::ring::{
     DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
 };
@@ -129,6 +129,51 @@ impl Writer {
         true
     }
 
+    /// Appends messages that become visible together. Whether they had room; if not, none of them is there.
+    pub fn write_batch<T: Message>(
+        &mut self,
+        topic: TopicRef<'_>,
+        messages: &[T],
+        scratch: &mut Scratch,
+    ) -> Result<bool, EncodeError> {
+        self.last = None;
+        self.producer.abort();
+        let staged = self.stage_batch(topic, messages, scratch);
+        match staged {
+            Ok(true) => self.commit(topic),
+            Ok(false) | Err(_) => self.producer.abort(),
+        }
+        staged
+    }
+
+    #[inline]
+    fn stage_batch<T: Message>(
+        &mut self,
+        topic: TopicRef<'_>,
+        messages: &[T],
+        scratch: &mut Scratch,
+    ) -> Result<bool, EncodeError> {
+        if self.stage_prelude(topic).is_err() {
+            return Ok(false);
+        }
+        for message in messages {
+            let len = match T::ENCODED_LEN {
+                Some(len) => len,
+                None => message.encoded_len(scratch)?,
+            };
+            let (room, id) = (Room::Exactly(len), u64::from(topic.id));
+            let encode = |room: &mut [u8]| message.encode(room, scratch);
+            match self
+                .producer
+                .stage_in_place(room, Kind::Message, id, encode)
+            {
+                Ok(staged) => staged.map(drop)?,
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Appends a message that is encoded already.
     #[inline]
     pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {
@@ -166,9 +211,9 @@ impl Writer {
         }
     }
 
-    /// Counts a message that found no room. The subscriber learns it in band, or from the counter when it is idle.
-    pub fn count_drop(&mut self, cause: DropCause) {
-        self.producer.count_drop(cause, 1);
+    /// Counts messages that found no room. The subscriber learns it in band, or from the counter when it is idle.
+    pub fn count_drops(&mut self, cause: DropCause, messages: u64) {
+        self.producer.count_drop(cause, messages);
     }
 
     /// Whether the subscriber has said, by itself, that it reads no more.

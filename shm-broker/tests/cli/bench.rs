@@ -46,6 +46,7 @@ fn round_trips_are_measured_however_somebody_waits() {
 fn streams_arrive_whole() {
     for args in [
         &["throughput"][..],
+        &["throughput", "--batch", "32"],
         &["throughput", "--transport", "memory", "--size", "1048576"],
         &["fanout", "--subscribers", "3"],
     ] {

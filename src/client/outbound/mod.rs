@@ -1,5 +1,6 @@
 //! The lanes of a publisher: serving those with room, then waiting for the others.
 
+mod batch;
 mod encoded;
 mod lane;
 mod waiting;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::message::{EncodedBytes, Message, Scratch};
+use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
 use crate::segment::fork::ProcessMark;
+use crate::topic::Topic;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
@@ -70,6 +73,8 @@ pub(super) struct Outbound {
     behind: bool,
     scratch: Scratch,
     max_message_bytes: usize,
+    /// Of records that are committed together.
+    max_batch_bytes: usize,
     /// The message that somebody is waited for with.
     kept: EncodedBytes,
     /// Lanes without room, with their keys.
@@ -85,6 +90,7 @@ impl Outbound {
         bell: BellReceiver,
         topics: TopicTable,
         max_message_bytes: usize,
+        ring_bytes: usize,
     ) -> Self {
         Self {
             mark: shared.mark(),
@@ -101,6 +107,8 @@ impl Outbound {
             behind: false,
             scratch: Scratch::new(),
             max_message_bytes,
+            // With what has to stand before it, that is what every ring holds.
+            max_batch_bytes: max_payload_bytes(ring_bytes),
             kept: EncodedBytes::default(),
             full: Vec::new(),
             waiting: Vec::new(),
@@ -157,15 +165,7 @@ impl Outbound {
         }
         self.sync();
         let route_unknown = self.is_route_unknown();
-        let lanes = &self.lanes;
-        let slot = self.topics.slot(id, self.routes, |topic, keys| {
-            keys.extend(
-                lanes
-                    .iter()
-                    .filter(|(_, lane)| lane.takes(topic))
-                    .map(|(key, _)| key),
-            );
-        });
+        let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
         let topic = slot.reference(id);
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
@@ -205,9 +205,14 @@ impl Outbound {
                 self.full.push((key, lane.lane));
             }
         }
-        if !self.full.is_empty() && self.triage(unattached, patience, &mut delivery) {
+        if !self.full.is_empty() && self.triage(unattached, patience, 1, &mut delivery) {
             self.keep(source, message)?;
-            self.serve_waiting(id, &mut delivery);
+            let kept = std::mem::take(&mut self.kept);
+            self.serve_waiting(id, 1, &mut delivery, |writer, topic| {
+                writer.write_copy(topic, &kept).is_ok()
+            });
+            // Its memory is kept for the next time.
+            self.kept = kept;
         }
         if unattached && self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
@@ -317,6 +322,14 @@ impl Outbound {
         }
         self.kept.encode(message, &mut self.scratch)?;
         Ok(())
+    }
+}
+
+/// Finds the lanes that take a topic.
+fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>) {
+    |topic, keys| {
+        let taking = lanes.iter().filter(|(_, lane)| lane.takes(topic));
+        keys.extend(taking.map(|(key, _)| key));
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
+use crate::lane::{TopicRef, Writer};
 use crate::ring::{Control, Position, Read};
 use crate::wake::Asymmetry;
 use crate::wire::LaneId;
@@ -23,6 +24,16 @@ pub(super) struct Waiting {
     seen: Position,
 }
 
+/// What became of one more attempt.
+enum Attempt {
+    Written,
+    /// The deadline is over; the lane has this key.
+    Dropped(usize),
+    /// The lane is gone.
+    Ended,
+    Again,
+}
+
 impl Outbound {
     /// Does with the lanes in `full` what their policies say, but for waiting. Whether some are to be waited for.
     #[cold]
@@ -30,6 +41,7 @@ impl Outbound {
         &mut self,
         unattached: bool,
         patience: Patience,
+        messages: u64,
         delivery: &mut Delivery,
     ) -> bool {
         let longest = match patience {
@@ -56,16 +68,22 @@ impl Outbound {
                     seen: Position(0),
                 });
             } else {
-                lane.drop_message();
+                lane.drop_messages(messages);
                 delivery.dropped += 1;
             }
         }
         !self.waiting.is_empty()
     }
 
-    /// Waits for the lanes in `waiting`, the message being in `kept`.
+    /// Waits for the lanes in `waiting`; `write` tries to write the `messages` to one of them.
     #[cold]
-    pub(super) fn serve_waiting(&mut self, id: u32, delivery: &mut Delivery) {
+    pub(super) fn serve_waiting(
+        &mut self,
+        id: u32,
+        messages: u64,
+        delivery: &mut Delivery,
+        mut write: impl FnMut(&mut Writer, TopicRef<'_>) -> bool,
+    ) {
         let started = Instant::now();
         let mut waiting = std::mem::take(&mut self.waiting);
         let backoff = Backoff::new();
@@ -74,7 +92,18 @@ impl Outbound {
                 self.take_commands();
             }
             let waited = started.elapsed();
-            waiting.retain_mut(|waiting| self.try_again(id, waiting, waited, delivery));
+            waiting.retain_mut(|waiting| {
+                match self.try_again(id, waiting, waited, &mut write) {
+                    Attempt::Written => delivery.lanes += 1,
+                    Attempt::Dropped(lane) => {
+                        self.lanes[lane].drop_messages(messages);
+                        delivery.dropped += 1;
+                    }
+                    Attempt::Ended => {}
+                    Attempt::Again => return true,
+                }
+                false
+            });
             let Some(next) = waiting.iter().map(|waiting| waiting.deadline).min() else {
                 // Its memory is kept for the next time.
                 self.waiting = waiting;
@@ -88,42 +117,39 @@ impl Outbound {
         }
     }
 
-    /// Whether the lane has to be waited for still.
+    /// Tries a lane once more, `waited` after the start.
     fn try_again(
         &mut self,
         id: u32,
         waiting: &mut Waiting,
         waited: Duration,
-        delivery: &mut Delivery,
-    ) -> bool {
+        write: &mut impl FnMut(&mut Writer, TopicRef<'_>) -> bool,
+    ) -> Attempt {
         let Some(lane) = self
             .lanes
             .get_mut(waiting.key)
             .filter(|lane| lane.lane == waiting.lane)
         else {
-            return false;
+            return Attempt::Ended;
         };
         let topic = self.topics.reference(id);
         waiting.seen = lane.writer.reader_position();
-        if lane.writer.write_copy(topic, &self.kept).is_ok() {
+        if write(&mut lane.writer, topic) {
             lane.writer.wake();
-            delivery.lanes += 1;
-            return false;
+            return Attempt::Written;
         }
         if lane.writer.is_closed() {
             self.lanes.remove(waiting.key);
             self.routes += 1;
-            return false;
+            return Attempt::Ended;
         }
         if waited >= waiting.deadline {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
             }
-            lane.drop_message();
-            delivery.dropped += 1;
-            return false;
+            return Attempt::Dropped(waiting.key);
         }
-        true
+        Attempt::Again
     }
 
     /// Sleeps until some lane may have room, the control thread has posted something, or the time is over.

@@ -69,12 +69,12 @@ impl<B: Body> Outlet for BusOutlet<B> {
 
     fn flush(&mut self) -> Result<(), Failure> {
         let messages = &self.batch[..self.filled];
-        for message in messages {
-            let delivery = self.publisher.publish_to(&self.topic, message)?;
-            self.check(delivery)?;
-        }
         self.filled = 0;
-        Ok(())
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let delivery = self.publisher.publish_batch(&self.topic, messages)?;
+        self.check(delivery)
     }
 }
 

@@ -148,7 +148,6 @@ impl Bench {
                 transport: Transport::Tcp,
                 ..
             } => Err(Unusable::NotBuilt("--transport tcp")),
-            Self { batch: 2.., .. } => Err(Unusable::NotBuilt("--batch")),
             Self { size, .. }
                 if !size.is_multiple_of(8) || !(LEAST_BYTES..=MOST_BYTES).contains(size) =>
             {
