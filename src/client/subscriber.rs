@@ -55,6 +55,9 @@ pub trait Receive {
     /// What a sample derefs to.
     type View: ?Sized;
 
+    /// [`Message::ENCODED_LEN`] of the type.
+    const ENCODED_LEN: Option<usize> = None;
+
     /// The type of messages that is taken; `None` takes every type.
     fn accepts() -> Option<&'static MessageType>;
 
@@ -312,9 +315,28 @@ impl<T: Receive + ?Sized> Subscriber<T> {
 
     #[inline]
     fn message(&mut self, lane: usize, record: Record) -> Result<Sample<'_, T>, RecvError> {
+        // In this branch the length is a constant. So the processor, which foresees the branch, knows where the next record
+        // is before it has read the header of this one, and fetches both at a time.
+        if let Some(len_bytes) = T::ENCODED_LEN
+            && len_bytes == record.len_bytes
+        {
+            let record = Record {
+                len_bytes,
+                ..record
+            };
+            if let Ok(checked) = sample::check::<T>(self.inbound.lane(lane), &record) {
+                let mark = self.inbound.mark();
+                return Ok(Sample::new(self.inbound.lane(lane), mark, record, checked));
+            }
+        }
+        self.any_message(lane, record)
+    }
+
+    #[inline(never)]
+    fn any_message(&mut self, lane: usize, record: Record) -> Result<Sample<'_, T>, RecvError> {
         match sample::check::<T>(self.inbound.lane(lane), &record) {
             Ok(checked) => {
-                let mark = self.inbound.shared().mark();
+                let mark = self.inbound.mark();
                 Ok(Sample::new(self.inbound.lane(lane), mark, record, checked))
             }
             Err(error) => Err(self.inbound.fault(lane, error.into())),
@@ -324,6 +346,8 @@ impl<T: Receive + ?Sized> Subscriber<T> {
 
 impl<T: Message + ?Sized> Receive for T {
     type View = T::View;
+
+    const ENCODED_LEN: Option<usize> = T::ENCODED_LEN;
 
     fn accepts() -> Option<&'static MessageType> {
         Some(T::message_type())

@@ -93,6 +93,7 @@ where
     flat::view(bytes).or_else(|_| view_with_pointers::<T>(bytes))
 }
 
+#[inline(never)]
 fn view_with_pointers<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
 where
     T: Archive,

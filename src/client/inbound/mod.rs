@@ -100,6 +100,11 @@ impl Inbound {
         &self.shared
     }
 
+    #[inline]
+    pub(super) fn mark(&self) -> ProcessMark {
+        self.mark
+    }
+
     pub(super) fn bell(&self) -> &BellReceiver {
         &self.bell
     }

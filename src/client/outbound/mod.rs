@@ -140,12 +140,9 @@ impl Outbound {
         let [key] = slot.lanes[..] else {
             return None;
         };
-        let (scratch, limit) = (&mut self.scratch, self.max_message_bytes);
         let writer = &mut self.lanes.get_mut(key)?.writer;
-        let written = writer.write_at_once(slot.reference(id), T::ENCODED_LEN, |room| {
-            let end = room.len().min(limit);
-            message.encode(&mut room[..end], scratch)
-        });
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
+        let written = encoded.write_at_once(writer, slot.reference(id));
         written.then(|| Delivery {
             lanes: 1,
             dropped: 0,
@@ -182,15 +179,17 @@ impl Outbound {
             route_unknown,
             ..Delivery::default()
         };
-        let mut encoded = Encoded {
-            message,
-            scratch: &mut self.scratch,
-            limit: self.max_message_bytes,
-            len: None,
-        };
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
         let mut unattached = false;
         for &key in &slot.lanes {
+            // To encode such a type is to copy it.
+            if T::ENCODED_LEN.is_some()
+                && encoded.write_at_once(&mut self.lanes[key].writer, topic)
+            {
+                delivery.lanes += 1;
+                continue;
+            }
             let written = match source {
                 None => encoded.write(&mut self.lanes[key].writer, topic)?,
                 Some(source) => copy(&mut self.lanes, source, key, topic),
