@@ -139,7 +139,9 @@ pub enum PublishError {
         limit: usize,
     },
     /// The messages of a batch take more than every ring holds.
-    #[error("the batch takes {len} bytes, {limit} are possible: make it smaller, or raise `ring_bytes`")]
+    #[error(
+        "the batch takes {len} bytes, {limit} are possible: make it smaller, or raise `ring_bytes`"
+    )]
     BatchTooLarge {
         /// What it takes in a ring, in bytes.
         len: usize,

@@ -60,14 +60,8 @@ impl ForeignSegment {
         self.mapping.data_ptr()
     }
 
-    /// The 8 bytes at `offset` of the data, to be loaded only; `None` if that is out of bounds or no multiple of 8.
-    #[inline]
-    pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
-        self.mapping.word(offset)
-    }
-
-    /// The 8 bytes at `offset` of the data, to be loaded only, kept beyond the life of `self`; `None` as for
-    /// [`try_word`](Self::try_word).
+    /// The 8 bytes at `offset` of the data, to be loaded only, kept beyond the life of `self`; `None`
+    /// if that is out of bounds or no multiple of 8.
     pub fn kept_word(&self, offset: usize) -> Option<SegmentWord> {
         self.mapping.kept_word(offset)
     }
@@ -76,7 +70,7 @@ impl ForeignSegment {
     ///
     /// # Panics
     /// When `offset` is out of bounds or no multiple of 8. An offset that a peer sent belongs into
-    /// [`try_word`](Self::try_word).
+    /// [`kept_word`](Self::kept_word).
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         self.mapping

@@ -182,9 +182,7 @@ impl Inbound {
     /// Whether something besides the rings wants to be looked at.
     #[inline]
     fn is_disturbed(&self) -> bool {
-        self.mark.is_forked()
-            || self.port.mailbox.has_news(self.seen)
-            || !self.refused.is_empty()
+        self.mark.is_forked() || self.port.mailbox.has_news(self.seen) || !self.refused.is_empty()
     }
 
     /// Waits, as long as `timeout`, until there is something.

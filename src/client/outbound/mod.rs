@@ -184,8 +184,7 @@ impl Outbound {
         let mut unattached = false;
         for &key in &slot.lanes {
             // To encode such a type is to copy it.
-            if T::ENCODED_LEN.is_some()
-                && encoded.write_at_once(&mut self.lanes[key].writer, topic)
+            if T::ENCODED_LEN.is_some() && encoded.write_at_once(&mut self.lanes[key].writer, topic)
             {
                 delivery.lanes += 1;
                 continue;

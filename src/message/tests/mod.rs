@@ -1,5 +1,6 @@
 //! What messages promise, seen from a user's types.
 
+mod flat;
 mod hostile;
 mod identity;
 mod round_trip;
