@@ -16,6 +16,8 @@ pub struct Producer<S, C> {
     committed: Position,
     /// End of what is written; beyond `committed` only while a batch is staged.
     staged: Position,
+    /// Whether the readers were close behind when their cursors were looked at last: then messages go one at a time.
+    is_followed: bool,
     /// A header ahead that holds 0 already; nothing was written at or behind it since. Position 0 is none.
     cleared: Position,
     /// Commit word of the first staged record, which is stored last.
@@ -67,6 +69,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             }],
             committed: Position(0),
             staged: Position(0),
+            is_followed: true,
             cleared: Position(0),
             first_word: 0,
             limit,
@@ -194,11 +197,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// visible.
     #[inline]
     fn reveal(&mut self, first: usize, word: u64, end: Position) {
-        // A record as long as this one would end here.
-        let ahead = Position(2 * end.0 - self.committed.0);
-        let (next, behind) = (self.offset(end), self.offset(ahead));
+        let len = end.0 - self.committed.0;
+        let next = self.offset(end);
         let is_cleared = self.cleared == end;
-        let is_free = ahead.0 + CELL_BYTES as u64 <= self.limit.0;
         self.committed = end;
         self.staged = end;
         let first = self.storage.commit_word(first);
@@ -212,11 +213,21 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if !Site::ZeroBeforeCommit.holds() {
             next.store(0, Ordering::Relaxed);
         }
-        // The header behind the next record, if that will be as long. Were it cleared only then, the record would wait until
-        // the line comes here, which a reader's processor may have fetched ahead.
+        if self.is_followed {
+            self.clear_ahead(Position(end.0 + len));
+        }
+    }
+
+    /// Clears the header behind the next record, if that will be as long as the last one. Were it cleared only then, the
+    /// record would wait until the line comes here, which a reader's processor may have fetched ahead. In a stream there is
+    /// no time in between that could be used.
+    #[inline]
+    fn clear_ahead(&mut self, ahead: Position) {
+        let is_free = ahead.0 + CELL_BYTES as u64 <= self.limit.0;
         if is_free && Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
+            let header = self.storage.commit_word(self.offset(ahead));
             // Relaxed: free memory, until the release of that record carries it.
-            self.storage.commit_word(behind).store(0, Ordering::Relaxed);
+            header.store(0, Ordering::Relaxed);
             self.cleared = ahead;
         }
     }
@@ -315,6 +326,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             slowest = slowest.min(reader.seen.0);
         }
         self.limit = Position(slowest + capacity);
+        self.is_followed = self.committed.0 - slowest <= CLOSE_BYTES;
         end <= self.limit.0
     }
 
@@ -323,3 +335,6 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         position.0 as usize & (self.storage.capacity() - 1)
     }
 }
+
+/// A few short records: what a reader can be behind that takes them one by one.
+const CLOSE_BYTES: u64 = 512;
