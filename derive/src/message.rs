@@ -18,6 +18,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         impl ::ringmain::message::Message for #ident {
             type View = <Self as ::ringmain::rkyv::Archive>::Archived;
 
+            const ENCODED_LEN: ::core::option::Option<usize> =
+                ::ringmain::message::rkyv_codec::constant_len::<Self>();
+
             fn message_type() -> &'static ::ringmain::message::MessageType {
                 static TYPE: ::std::sync::OnceLock<::ringmain::message::MessageType> = ::std::sync::OnceLock::new();
                 TYPE.get_or_init(|| ::ringmain::message::MessageType::of::<Self>(#name, #version))

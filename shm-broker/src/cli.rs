@@ -7,7 +7,7 @@ use ringmain::{Address, Pattern, Topic, topic::TopicError};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    clients, demo, list, match_names, ping, publish, serve, stat, subscribe, version,
+    bench, clients, demo, list, match_names, ping, publish, serve, stat, subscribe, version,
 };
 use crate::ending::{Failure, Outcome};
 
@@ -44,10 +44,13 @@ enum Command {
     Match(match_names::MatchNames),
     Version(version::Version),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     #[command(hide = true)]
     DemoPublisher(demo::publisher::Replay),
     #[command(hide = true)]
     DemoSubscriber(demo::subscriber::Check),
+    #[command(hide = true)]
+    BenchRole(bench::BenchRole),
 }
 
 impl Cli {
@@ -65,6 +68,8 @@ impl Cli {
             Command::Match(names) => names.run(&common),
             Command::Version(version) => version.run(&common),
             Command::Demo(demo) => demo.run(&common),
+            Command::Bench(bench) => bench.run(&common),
+            Command::BenchRole(role) => role.run(),
             Command::DemoPublisher(replay) => replay.run(&common),
             Command::DemoSubscriber(check) => check.run(&common),
         }

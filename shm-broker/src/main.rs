@@ -1,6 +1,7 @@
 //! Ringmain's broker daemon with its command-line tool.
 
 mod cli;
+mod clock;
 mod commands;
 mod ending;
 mod output;

@@ -40,6 +40,11 @@ impl Table {
         }
     }
 
+    /// Adds a row of any number of cells.
+    pub fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
     /// Adds a row.
     pub fn row(&mut self, cells: impl Into<Vec<String>>) {
         self.rows.push(cells.into());

@@ -142,6 +142,16 @@ pub enum PublishError {
         /// What was declared, in bytes.
         limit: usize,
     },
+    /// The messages of a batch take more than every ring holds.
+    #[error(
+        "the batch takes {len} bytes, {limit} are possible: make it smaller, or raise `ring_bytes`"
+    )]
+    BatchTooLarge {
+        /// What it takes in a ring, in bytes.
+        len: usize,
+        /// What is possible, in bytes.
+        limit: usize,
+    },
     /// The message cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

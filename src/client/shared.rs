@@ -9,7 +9,7 @@ use event_listener::{Event, EventListener, Listener};
 
 use crate::counters::{Book, HandleSlot};
 use crate::segment::fork::ProcessMark;
-use crate::segment::{ForeignSegment, SegmentOptions};
+use crate::segment::{SegmentOptions, SegmentWord};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, load_acquire};
 use crate::wake::BellSender;
 use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
@@ -46,9 +46,8 @@ pub(super) struct Joined {
     pub(super) client: u64,
     pub(super) incarnation: u128,
     pub(super) limits: Limits,
-    pub(super) epochs: ForeignSegment,
-    /// Of the client's word, in bytes.
-    pub(super) epoch_offset: usize,
+    /// The route epoch, which the broker counts up.
+    pub(super) epoch: SegmentWord,
 }
 
 /// What the control thread is asked for.
@@ -135,15 +134,6 @@ impl Shared {
         self.joined.set(joined).is_ok()
     }
 
-    /// The route epoch as the broker has it.
-    #[inline]
-    pub(super) fn epoch(&self) -> u64 {
-        let joined = self.joined();
-        // Acquire: partner of the broker's release. Nothing but the word itself is read through it, the rest comes by
-        // the link; acquire keeps later loads, of the lanes, behind it.
-        load_acquire(joined.epochs.word(joined.epoch_offset))
-    }
-
     pub(super) fn applied(&self) -> u64 {
         // Partner: the release in `set_applied`; what was posted before is visible.
         self.applied.load(Ordering::Acquire)
@@ -173,6 +163,7 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
@@ -226,6 +217,14 @@ impl Shared {
         let reply = next_reply(&receiver)?;
         Ok((reply, receiver))
     }
+}
+
+/// A route epoch as the broker has it.
+#[inline(always)]
+pub(super) fn load_epoch(word: &AtomicU64) -> u64 {
+    // Acquire: partner of the broker's release. Nothing but the word itself is read through it, the rest comes by the link;
+    // acquire keeps later loads, of the lanes, behind it.
+    load_acquire(word)
 }
 
 /// The next reply to a request.

@@ -137,6 +137,13 @@ impl TopicTable {
         (resolved.publisher == self.publisher).then_some(resolved.id)
     }
 
+    /// The topic with its lanes, if these were matched since the routes have changed.
+    #[inline]
+    pub(super) fn matched(&self, id: u32, routes: u64) -> Option<&Slot> {
+        let slot = &self.slots[id as usize];
+        (slot.routes == routes).then_some(slot)
+    }
+
     /// The topic with its lanes; `matching` finds them if the routes have changed since.
     #[inline]
     pub(super) fn slot(

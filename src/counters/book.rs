@@ -307,8 +307,14 @@ impl LaneSlot {
     /// A message was written or read; the lane stands at `position` now.
     #[inline(always)]
     pub(crate) fn message(&self, len_bytes: usize, position: Position) {
+        self.messages(1, len_bytes, position);
+    }
+
+    /// Messages of so many bytes together were written; the lane stands at `position` now.
+    #[inline(always)]
+    pub(crate) fn messages(&self, messages: u64, len_bytes: usize, position: Position) {
         let page = &*self.leaf.slot;
-        count(page, Counter::Messages, 1);
+        count(page, Counter::Messages, messages);
         count(page, Counter::Bytes, len_bytes as u64);
         // Relaxed, as all counters: they order nothing.
         page.counts[Counter::Position as usize].store(position.0, Ordering::Relaxed);
@@ -319,9 +325,9 @@ impl LaneSlot {
         self.handle.book.rename(&self.leaf, topics);
     }
 
-    /// A message was dropped.
-    pub(crate) fn dropped(&self, cause: DropCause) {
-        count(&self.leaf.slot, of_cause(cause), 1);
+    /// Messages were dropped.
+    pub(crate) fn dropped(&self, cause: DropCause, messages: u64) {
+        count(&self.leaf.slot, of_cause(cause), messages);
     }
 
     /// The publisher has told of messages that were dropped.

@@ -37,8 +37,8 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
     let lane = publisher.lane(99, "screen", "md/**", "md.quote v1", 4096);
     lane.message(40, Position(64));
     lane.message(2, Position(96));
-    lane.dropped(DropCause::Full);
-    lane.dropped(DropCause::Deadline);
+    lane.dropped(DropCause::Full, 1);
+    lane.dropped(DropCause::Deadline, 1);
     lane.woke();
     lane.parked();
     lane.blocked(Duration::from_nanos(12));

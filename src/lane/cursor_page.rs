@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::ring::Cursor;
 use crate::segment::{
     ForeignSegment, Kind, PAGE_BYTES, Segment, SegmentError, SegmentHandle, SegmentOptions,
+    SegmentWord,
 };
 use crate::sync::{AtomicU64, Ordering, load_acquire};
 use crate::wake::Asymmetry;
@@ -40,8 +41,11 @@ pub struct PeerPage {
 /// One lane's cursor, in a page of another process.
 #[derive(Clone)]
 pub struct PeerCursor {
-    page: Arc<PeerPage>,
-    offset: usize,
+    word: SegmentWord,
+    parked: SegmentWord,
+    closed: SegmentWord,
+    left: SegmentWord,
+    sleeper_pays: bool,
 }
 
 impl CursorPage {
@@ -148,11 +152,17 @@ impl PeerPage {
     }
 
     /// The cursor of area `index`; `None` if there is no such area.
-    pub fn cursor(self: &Arc<Self>, index: u32) -> Option<PeerCursor> {
+    pub fn cursor(&self, index: u32) -> Option<PeerCursor> {
+        if !(1..AREAS).contains(&index) {
+            return None;
+        }
         let offset = index as usize * AREA_BYTES;
-        (1..AREAS).contains(&index).then(|| PeerCursor {
-            page: self.clone(),
-            offset,
+        Some(PeerCursor {
+            word: self.segment.kept_word(offset)?,
+            parked: self.segment.kept_word(PARKED)?,
+            closed: self.segment.kept_word(CLOSED)?,
+            left: self.segment.kept_word(offset + LEFT)?,
+            sleeper_pays: self.segment.word(BARRIER).load(Ordering::Relaxed) == 1,
         })
     }
 }
@@ -161,25 +171,24 @@ impl PeerCursor {
     /// The parked counter of the subscriber.
     #[inline]
     pub fn parked(&self) -> &AtomicU64 {
-        self.page.segment.word(PARKED)
+        &self.parked
     }
 
     /// Whether the subscriber says that it pays for both sides' barriers.
     pub fn sleeper_pays(&self) -> bool {
-        self.page.segment.word(BARRIER).load(Ordering::Relaxed) == 1
+        self.sleeper_pays
     }
 
     /// Whether the subscriber reads this lane no more.
     pub fn is_closed(&self) -> bool {
-        load_acquire(self.page.segment.word(CLOSED)) != 0
-            || load_acquire(self.page.segment.word(self.offset + LEFT)) != 0
+        load_acquire(&self.closed) != 0 || load_acquire(&self.left) != 0
     }
 }
 
 impl Cursor for PeerCursor {
     #[inline]
     fn word(&self) -> &AtomicU64 {
-        self.page.segment.word(self.offset)
+        &self.word
     }
 }
 

@@ -103,6 +103,20 @@ impl Reader {
         }
     }
 
+    /// The message that stands next, if one does. What else may stand there [`next`](Self::next) finds.
+    #[inline(always)]
+    pub fn ready(&self) -> Option<Record> {
+        let record = self.consumer.ready()?;
+        self.topic(&record)?;
+        Some(record)
+    }
+
+    /// Whether nothing stands in the ring.
+    #[inline(always)]
+    pub fn is_dry(&self) -> bool {
+        self.consumer.is_dry()
+    }
+
     /// Looks for losses that are not announced in band. Only for a lane that was just found empty.
     pub fn next_loss(&mut self) -> Result<Next, LaneError> {
         match self.consumer.poll_losses()? {

@@ -1,7 +1,7 @@
 //! The publisher's end of a lane.
 
 use crate::counters::LaneSlot;
-use crate::message::{EncodeError, Timestamp};
+use crate::message::{EncodeError, EncodedBytes, Message, Scratch, Timestamp};
 use crate::ring::{
     DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, Tail, record_bytes,
 };
@@ -96,7 +96,7 @@ impl Writer {
             Ok(Ok(staged)) => {
                 let staged = staged.behind(topic.prefix_bytes());
                 self.last = Some(staged);
-                self.commit(topic, staged.len_bytes());
+                self.commit(topic, 1, staged.len_bytes());
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -110,6 +110,106 @@ impl Writer {
         }
     }
 
+    /// Appends a message and wakes the subscriber, if that is all there is to do: the subscriber has answered and knows the
+    /// topic, and the message fits into the room that lies ahead. If not, or if `encode` fails, nothing is done, and
+    /// [`Writer::write`] finds out.
+    #[inline]
+    pub fn write_at_once(
+        &mut self,
+        topic: TopicRef<'_>,
+        len_bytes: Option<usize>,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> bool {
+        let known = self.defined.get(topic.id as usize) == Some(&topic.generation);
+        if !known || self.producer.has_drops() || self.subscriber.is_none() {
+            return false;
+        }
+        self.last = None;
+        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(topic.prefix_bytes() + len));
+        let id = u64::from(topic.id);
+        let appended = self
+            .producer
+            .append_in_place(room, topic.kind(), id, |payload| {
+                topic.fill(payload, encode)
+            });
+        let Ok(Ok(len_bytes)) = appended else {
+            return false;
+        };
+        let len_bytes = len_bytes - topic.prefix_bytes();
+        self.counters.message(len_bytes, self.producer.committed());
+        self.wake();
+        true
+    }
+
+    /// Appends messages that become visible together. Whether they had room; if not, none of them is there.
+    pub fn write_batch<T: Message>(
+        &mut self,
+        topic: TopicRef<'_>,
+        messages: &[T],
+        scratch: &mut Scratch,
+    ) -> Result<bool, EncodeError> {
+        self.last = None;
+        self.producer.abort();
+        let staged = self.stage_batch(topic, messages, scratch);
+        match staged {
+            Ok(Some(len_bytes)) => self.commit(topic, messages.len(), len_bytes),
+            Ok(None) | Err(_) => self.producer.abort(),
+        }
+        staged.map(|staged| staged.is_some())
+    }
+
+    /// Gives the length of all together; `None` if they have no room.
+    #[inline]
+    fn stage_batch<T: Message>(
+        &mut self,
+        topic: TopicRef<'_>,
+        messages: &[T],
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>, EncodeError> {
+        if self.stage_prelude(topic).is_err() {
+            return Ok(None);
+        }
+        let mut len_bytes = 0;
+        for message in messages {
+            let len = match T::ENCODED_LEN {
+                Some(len) => len,
+                None => message.encoded_len(scratch)?,
+            };
+            let room = Room::Exactly(topic.prefix_bytes() + len);
+            let encode = |room: &mut [u8]| message.encode(room, scratch);
+            let staged =
+                self.producer
+                    .stage_in_place(room, topic.kind(), u64::from(topic.id), |payload| {
+                        topic.fill(payload, encode)
+                    });
+            match staged {
+                Ok(staged) => len_bytes += staged?.len_bytes() - topic.prefix_bytes(),
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(len_bytes))
+    }
+
+    /// Appends messages that are encoded already; they become visible together.
+    pub fn write_copies(
+        &mut self,
+        topic: TopicRef<'_>,
+        messages: &[EncodedBytes],
+    ) -> Result<(), NoRoom> {
+        self.last = None;
+        let mut len_bytes = 0;
+        let mut result = self.stage_prelude(topic);
+        for message in messages {
+            len_bytes += message.len();
+            result = result.and_then(|()| topic.stage_copy(&mut self.producer, message));
+        }
+        match result {
+            Ok(()) => self.commit(topic, messages.len(), len_bytes),
+            Err(_) => self.producer.abort(),
+        }
+        result
+    }
+
     /// Appends a message that is encoded already.
     #[inline]
     pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {
@@ -119,7 +219,7 @@ impl Writer {
             .and_then(|()| topic.stage_copy(&mut self.producer, bytes));
         match result {
             Ok(()) => {
-                self.commit(topic, bytes.len());
+                self.commit(topic, 1, bytes.len());
                 Ok(())
             }
             Err(error) => {
@@ -148,10 +248,10 @@ impl Writer {
         }
     }
 
-    /// Counts a message that found no room. The subscriber learns it in band, or from the counter when it is idle.
-    pub fn count_drop(&mut self, cause: DropCause) {
-        self.producer.count_drop(cause, 1);
-        self.counters.dropped(cause);
+    /// Counts messages that found no room. The subscriber learns it in band, or from the counter when it is idle.
+    pub fn count_drops(&mut self, cause: DropCause, messages: u64) {
+        self.producer.count_drop(cause, messages);
+        self.counters.dropped(cause, messages);
     }
 
     /// What the lane counts.
@@ -199,9 +299,10 @@ impl Writer {
     }
 
     #[inline]
-    fn commit(&mut self, topic: TopicRef<'_>, len_bytes: usize) {
+    fn commit(&mut self, topic: TopicRef<'_>, messages: usize, len_bytes: usize) {
         self.producer.commit();
-        self.counters.message(len_bytes, self.producer.committed());
+        let position = self.producer.committed();
+        self.counters.messages(messages as u64, len_bytes, position);
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) {
             if self.defined.len() <= id {

@@ -25,6 +25,7 @@ mod canonical;
 mod describe;
 mod difference;
 mod encoded;
+mod flat;
 #[cfg(feature = "json")]
 mod from_json;
 mod identity;
@@ -63,6 +64,9 @@ pub use validate::{LayoutError, MAX_MEMBERS, MAX_NAME_BYTES, MAX_NESTING, MAX_TY
 pub trait Message {
     /// What a subscriber sees, in shared memory.
     type View: ?Sized;
+
+    /// The length of every encoded value, in bytes, if they all have the same one; a hint, which makes publishing faster.
+    const ENCODED_LEN: Option<usize> = None;
 
     /// The identity of the type; computed once.
     fn message_type() -> &'static MessageType;

@@ -12,14 +12,16 @@ use std::num::NonZeroUsize;
 use rkyv::api::access_with_context;
 use rkyv::api::low::{LowSerializer, LowValidator};
 use rkyv::bytecheck::CheckBytes;
-use rkyv::ser::writer::Buffer;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::{Archive, Portable, Serialize};
 
+use super::flat;
 use super::scratch::ScratchHandle;
 use super::{EncodeError, Scratch, ViewError};
+
+pub use super::flat::{Flat, FlatValidator};
 
 /// The serializer that [`encode`] runs.
 pub type Encoder<'a> = LowSerializer<SlotWriter<'a>, ScratchHandle<'a>, EncodeError>;
@@ -35,14 +37,29 @@ pub fn encode<T>(value: &T, out: &mut [u8], scratch: &mut Scratch) -> Result<usi
 where
     T: for<'a> Serialize<Encoder<'a>>,
 {
+    if let Some(len) = flat::encode(value, out) {
+        return Ok(len);
+    }
+    encode_parts(value, out, scratch)
+}
+
+fn encode_parts<T>(value: &T, out: &mut [u8], scratch: &mut Scratch) -> Result<usize, EncodeError>
+where
+    T: for<'a> Serialize<Encoder<'a>>,
+{
     let room = out.len().min(MAX_ENCODED_BYTES);
     let writer = SlotWriter {
-        room,
-        buffer: Buffer::from(&mut out[..room]),
+        out: &mut out[..room],
+        pos: 0,
     };
     let mut serializer = Serializer::new(writer, scratch.handle(), ());
     rkyv::api::serialize_using::<_, EncodeError>(value, &mut serializer)?;
     Ok(serializer.into_writer().pos())
+}
+
+/// The length of every encoded value of a type that has no pointers and no padding.
+pub const fn constant_len<T: Archive>() -> Option<usize> {
+    flat::encoded_len::<T>()
 }
 
 /// The length that [`encode`] needs for `value`.
@@ -53,6 +70,9 @@ pub fn encoded_len<T>(value: &T, scratch: &mut Scratch) -> Result<usize, EncodeE
 where
     T: for<'a> Serialize<Counter<'a>>,
 {
+    if let Some(len) = flat::encoded_len::<T>() {
+        return Ok(len);
+    }
     let mut serializer = Serializer::new(CountingWriter { len: 0 }, scratch.handle(), ());
     rkyv::api::serialize_using::<_, EncodeError>(value, &mut serializer)?;
     Ok(serializer.into_writer().pos())
@@ -67,6 +87,16 @@ where
 pub fn view<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
 where
     T: Archive,
+    T::Archived:
+        Portable + CheckBytes<FlatValidator> + for<'a> CheckBytes<LowValidator<'a, ViewError>>,
+{
+    flat::view(bytes).or_else(|_| view_with_pointers::<T>(bytes))
+}
+
+#[inline(never)]
+fn view_with_pointers<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
+where
+    T: Archive,
     T::Archived: Portable + for<'a> CheckBytes<LowValidator<'a, ViewError>>,
 {
     let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MAX_POINTER_DEPTH));
@@ -76,8 +106,8 @@ where
 /// Writes into a slice; running out of it is no text, so it costs nothing.
 #[derive(Debug)]
 pub struct SlotWriter<'a> {
-    buffer: Buffer<'a>,
-    room: usize,
+    out: &'a mut [u8],
+    pos: usize,
 }
 
 /// Writes nowhere.
@@ -89,19 +119,22 @@ pub struct CountingWriter {
 impl Positional for SlotWriter<'_> {
     #[inline]
     fn pos(&self) -> usize {
-        self.buffer.pos()
+        self.pos
     }
 }
 
 impl Writer<EncodeError> for SlotWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if bytes.len() > self.room - self.buffer.pos() {
+        let free = &mut self.out[self.pos..];
+        let Some(place) = free.get_mut(..bytes.len()) else {
             return Err(EncodeError::NoRoom {
-                room_bytes: self.room,
+                room_bytes: self.out.len(),
             });
-        }
-        Writer::<EncodeError>::write(&mut self.buffer, bytes)
+        };
+        place.copy_from_slice(bytes);
+        self.pos += bytes.len();
+        Ok(())
     }
 }
 

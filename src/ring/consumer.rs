@@ -116,6 +116,29 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
     }
 
+    /// The record that stands next, if that is a message: it stays there until [`Consumer::release`]. Whatever else there
+    /// is, [`Consumer::poll`] finds.
+    #[inline(always)]
+    pub fn ready(&self) -> Option<Record> {
+        let word = self.load_commit_word();
+        if word as u32 != Kind::Message as u32 {
+            return None;
+        }
+        let (len_bytes, offset) = ((word >> 32) as usize, self.offset());
+        (len_bytes <= self.longest_at(offset)).then(|| Record {
+            kind: Kind::Message,
+            offset: offset + CELL_BYTES,
+            len_bytes,
+            detail: self.storage.load_detail(offset),
+        })
+    }
+
+    /// Whether no record stands next.
+    #[inline(always)]
+    pub fn is_dry(&self) -> bool {
+        self.load_commit_word() == 0
+    }
+
     /// Gives back the record that the last `poll` found. The producer learns it with the cursor: every eighth of the
     /// ring, or by [`Consumer::publish`].
     #[inline]
@@ -181,6 +204,12 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     #[inline]
     fn check(&self, word: u64) -> Result<Record, Violation> {
         checked(&self.storage, self.position, word)
+    }
+
+    /// The longest payload that a record at `offset` can have.
+    #[inline(always)]
+    fn longest_at(&self, offset: usize) -> usize {
+        longest_at(self.storage.capacity(), offset)
     }
 
     /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap
@@ -252,7 +281,7 @@ pub(super) fn checked(
     };
     let capacity = storage.capacity();
     let (len, offset) = (len as usize, position as usize & (capacity - 1));
-    let limit = max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES);
+    let limit = longest_at(capacity, offset);
     if len > limit {
         return Err(Violation::Length {
             len,
@@ -266,6 +295,12 @@ pub(super) fn checked(
         len_bytes: len,
         detail: storage.load_detail(offset),
     })
+}
+
+/// The longest payload, in bytes, that a record at an offset can have.
+#[inline(always)]
+fn longest_at(capacity: usize, offset: usize) -> usize {
+    max_payload_bytes(capacity).min(capacity - offset - CELL_BYTES)
 }
 
 /// Whether the producer can know of more room.

@@ -8,6 +8,7 @@
 
 use std::slice;
 
+use super::producer::Slot;
 use super::{Consumer, Cursor, InPlace, Kind, NoRoom, Producer, Read, Record, Write};
 
 /// What a payload in place may take.
@@ -33,29 +34,64 @@ impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
         detail: u64,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<Result<Staged, E>, NoRoom> {
-        let slot = match room {
-            Room::Rest => self.reserve_rest().ok_or(NoRoom::Full)?,
-            Room::Exactly(len) => self.reserve(len)?,
-        };
-        let start = self.storage().address(slot.offset);
-        // SAFETY: the memory of a ring begins as zeros, so it is initialized. `reserve` found these bytes inside it, below
-        // the limit and beyond all that is committed, so
-        // nobody else accesses them; `&mut self` is held while the slice lives.
-        let payload = unsafe { slice::from_raw_parts_mut(start, slot.len_bytes) };
-        let len_bytes = match fill(payload) {
+        let slot = self.reserve_room(room)?;
+        let len_bytes = match self.fill(slot, fill) {
             Ok(len) => len,
             Err(error) => return Ok(Err(error)),
         };
-        assert!(
-            len_bytes <= slot.len_bytes,
-            "an encoder wrote {len_bytes} bytes into {}",
-            slot.len_bytes
-        );
         self.stage(slot, kind, len_bytes, detail);
         Ok(Ok(Staged {
             offset: slot.offset,
             len_bytes,
         }))
+    }
+
+    /// Appends a record whose payload `fill` writes in place, as [`stage_in_place`](Self::stage_in_place) does; takes back
+    /// whatever was staged before.
+    ///
+    /// # Panics
+    /// When `fill` claims to have written more than it got.
+    #[inline]
+    pub fn append_in_place<E>(
+        &mut self,
+        room: Room,
+        kind: Kind,
+        detail: u64,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Result<usize, E>, NoRoom> {
+        self.abort();
+        let slot = self.reserve_room(room)?;
+        let filled = self.fill(slot, fill);
+        Ok(filled.inspect(|&len_bytes| self.append(slot, kind, len_bytes, detail)))
+    }
+
+    #[inline]
+    fn reserve_room(&mut self, room: Room) -> Result<Slot, NoRoom> {
+        match room {
+            Room::Rest => self.reserve_rest().ok_or(NoRoom::Full),
+            Room::Exactly(len) => self.reserve(len),
+        }
+    }
+
+    /// Has `fill` write to a slot that was just reserved; the length that it returns is not beyond the slot.
+    #[inline]
+    fn fill<E>(
+        &mut self,
+        slot: Slot,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let start = self.storage().address(slot.offset);
+        // SAFETY: the memory of a ring begins as zeros, so it is initialized. `reserve` found these bytes inside it, below
+        // the limit and beyond all that is committed, so nobody else accesses them; `&mut self` is held while the slice
+        // lives.
+        let payload = unsafe { slice::from_raw_parts_mut(start, slot.len_bytes) };
+        let len_bytes = fill(payload)?;
+        assert!(
+            len_bytes <= slot.len_bytes,
+            "an encoder wrote {len_bytes} bytes into {}",
+            slot.len_bytes
+        );
+        Ok(len_bytes)
     }
 
     /// The payload of a record that this producer wrote, wherever the readers are.

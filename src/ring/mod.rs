@@ -8,7 +8,7 @@
 //! The producer appends at its position `p`:
 //! 1. It makes sure that record *and* following header lie below `slowest cursor + capacity`.
 //! 2. It writes the payload and the header's second word; nobody looks at them yet.
-//! 3. It stores 0 into the following header's commit word.
+//! 3. It stores 0 into the following header's commit word, unless it has cleared that ahead, after the record before.
 //! 4. It stores the commit word at `p` with release.
 //!
 //! The consumer polls the commit word at its own position with acquire. 0 means: nothing yet. Anything else means that

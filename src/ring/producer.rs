@@ -16,6 +16,10 @@ pub struct Producer<S, C> {
     committed: Position,
     /// End of what is written; beyond `committed` only while a batch is staged.
     staged: Position,
+    /// Whether the readers were close behind when their cursors were looked at last: then messages go one at a time.
+    is_followed: bool,
+    /// A header ahead that holds 0 already; nothing was written at or behind it since. Position 0 is none.
+    cleared: Position,
     /// Commit word of the first staged record, which is stored last.
     first_word: u64,
     /// The first position that must not be written: slowest known cursor plus capacity. May be stale, never too high.
@@ -65,6 +69,8 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             }],
             committed: Position(0),
             staged: Position(0),
+            is_followed: true,
+            cleared: Position(0),
             first_word: 0,
             limit,
             drops: DropLog::default(),
@@ -95,21 +101,28 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if len > max_payload_bytes(capacity) {
             return Err(NoRoom::TooLarge(max_payload_bytes(capacity)));
         }
+        let offset = self.offset(self.staged);
         let record = record::record_bytes(len);
-        let to_end = capacity - self.offset(self.staged);
-        let pad_bytes = if record > to_end { to_end } else { 0 };
+        let to_end = capacity - offset;
+        let (pad_bytes, offset) = if record > to_end {
+            (to_end, 0)
+        } else {
+            (0, offset)
+        };
         let behind = if Site::ReserveNextHeader.holds() {
             CELL_BYTES
         } else {
             0
         };
-        let end = self.staged.0 + (pad_bytes + record + behind) as u64;
-        if end > self.limit.0 && !self.look_for_room(end) {
+        let end = self.staged.0 + (pad_bytes + record) as u64;
+        if end + behind as u64 > self.limit.0 && !self.look_for_room(end + behind as u64) {
             return Err(NoRoom::Full);
         }
-        let start = Position(self.staged.0 + pad_bytes as u64);
+        if end > self.cleared.0 {
+            self.cleared = Position(0);
+        }
         Ok(Slot {
-            offset: self.offset(start) + CELL_BYTES,
+            offset: offset + CELL_BYTES,
             len_bytes: len,
             pad_bytes,
         })
@@ -118,7 +131,8 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// All room that lies in one piece behind what is staged, for a payload whose length is not known yet; 0 bytes are
     /// possible. Does not look at the cursors.
     #[inline]
-    pub fn reserve_rest(&self) -> Option<Slot> {
+    pub fn reserve_rest(&mut self) -> Option<Slot> {
+        self.cleared = Position(0);
         let capacity = self.storage.capacity();
         let offset = self.offset(self.staged);
         let below_limit = self
@@ -142,9 +156,25 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     pub fn stage(&mut self, slot: Slot, kind: Kind, len: usize, detail: u64) {
         debug_assert!(len <= slot.len_bytes);
         if slot.pad_bytes != 0 {
-            self.put(Kind::Pad, slot.pad_bytes - CELL_BYTES, 0);
+            let offset = self.offset(self.staged);
+            self.put(offset, Kind::Pad, slot.pad_bytes - CELL_BYTES, 0);
         }
-        self.put(kind, len, detail);
+        self.put(slot.offset - CELL_BYTES, kind, len, detail);
+    }
+
+    /// Appends a record to the committed ones, as [`stage`](Self::stage) and [`commit`](Self::commit) do where nothing else
+    /// is staged.
+    #[inline]
+    pub fn append(&mut self, slot: Slot, kind: Kind, len: usize, detail: u64) {
+        debug_assert!(self.staged == self.committed);
+        if slot.pad_bytes != 0 {
+            self.stage(slot, kind, len, detail);
+            return self.commit();
+        }
+        let offset = slot.offset - CELL_BYTES;
+        let end = self.committed.0 + record::record_bytes(len) as u64;
+        self.storage.store_detail(offset, detail);
+        self.reveal(offset, record::commit_word(kind, len as u32), Position(end));
     }
 
     /// Stages a record with a copy of `payload`.
@@ -180,21 +210,50 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if self.staged == self.committed {
             return;
         }
-        let first = self.storage.commit_word(self.offset(self.committed));
-        let next = self.storage.commit_word(self.offset(self.staged));
-        // Relaxed: the release below carries it. The reader gets here only past the record before it.
-        if Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
-            next.store(0, Ordering::Relaxed);
-        }
-        // Partner: the acquire in `Consumer::poll`, which then sees every staged record and the 0 behind them.
-        first.store(self.first_word, Site::RingCommit.order(Ordering::Release));
-        if !Site::ZeroBeforeCommit.holds() {
-            next.store(0, Ordering::Relaxed);
-        }
-        self.committed = self.staged;
+        let first = self.offset(self.committed);
+        self.reveal(first, self.first_word, self.staged);
         if self.gap_staged {
             self.gap_staged = false;
             self.drops.announced();
+        }
+    }
+
+    /// Stores the commit word at the offset `first`, up to which all is committed: what lies from there to `end` becomes
+    /// visible.
+    #[inline]
+    fn reveal(&mut self, first: usize, word: u64, end: Position) {
+        let len = end.0 - self.committed.0;
+        let next = self.offset(end);
+        let is_cleared = self.cleared == end;
+        self.committed = end;
+        self.staged = end;
+        let first = self.storage.commit_word(first);
+        let next = self.storage.commit_word(next);
+        // Relaxed: the release below carries it. The reader gets here only past the record before it.
+        if !is_cleared && Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
+            next.store(0, Ordering::Relaxed);
+        }
+        // Partner: the acquire in `Consumer::poll`, which then sees every staged record and the 0 behind them.
+        first.store(word, Site::RingCommit.order(Ordering::Release));
+        if !Site::ZeroBeforeCommit.holds() {
+            next.store(0, Ordering::Relaxed);
+        }
+        if self.is_followed {
+            self.clear_ahead(Position(end.0 + len));
+        }
+    }
+
+    /// Clears the header behind the next record, if that will be as long as the last one. Were it cleared only then, the
+    /// record would wait until the line comes here, which a reader's processor may have fetched ahead. In a stream there is
+    /// no time in between that could be used.
+    #[inline]
+    fn clear_ahead(&mut self, ahead: Position) {
+        let is_free = ahead.0 + CELL_BYTES as u64 <= self.limit.0;
+        if is_free && Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
+            let header = self.storage.commit_word(self.offset(ahead));
+            // Relaxed: free memory, until the release of that record carries it.
+            header.store(0, Ordering::Relaxed);
+            self.cleared = ahead;
         }
     }
 
@@ -225,6 +284,12 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.drops.count(&self.storage, cause, messages);
     }
 
+    /// Whether there are drops that have not been announced yet.
+    #[inline]
+    pub fn has_drops(&self) -> bool {
+        self.drops.is_pending()
+    }
+
     /// Stages a gap record if drops have not been announced yet; to be committed together with the message behind it.
     #[inline]
     pub fn stage_gap(&mut self) -> Result<(), NoRoom> {
@@ -251,8 +316,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     #[inline]
-    fn put(&mut self, kind: Kind, len: usize, detail: u64) {
-        let offset = self.offset(self.staged);
+    fn put(&mut self, offset: usize, kind: Kind, len: usize, detail: u64) {
         let word = record::commit_word(kind, len as u32);
         self.storage.store_detail(offset, detail);
         let first = self.staged == self.committed;
@@ -292,6 +356,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             slowest = slowest.min(reader.seen.0);
         }
         self.limit = Position(slowest + capacity);
+        self.is_followed = self.committed.0 - slowest <= CLOSE_BYTES;
         end <= self.limit.0
     }
 
@@ -300,3 +365,6 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         position.0 as usize & (self.storage.capacity() - 1)
     }
 }
+
+/// A few short records: what a reader can be behind that takes them one by one.
+const CLOSE_BYTES: u64 = 512;

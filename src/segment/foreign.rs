@@ -2,6 +2,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use memmap2::MmapOptions;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -9,7 +10,7 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::header::Header;
-use super::mapping::{Keep, Mapping};
+use super::mapping::{Keep, Mapping, SegmentWord};
 use super::owner::NEEDED_SEALS;
 use super::{HEADER_BYTES, Kind, PAGE_BYTES, SegmentError, SegmentHandle};
 
@@ -17,7 +18,7 @@ use super::{HEADER_BYTES, Kind, PAGE_BYTES, SegmentError, SegmentHandle};
 ///
 /// Its owner may change every byte at any time: load what is needed once, check it, use the copy.
 pub struct ForeignSegment {
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
 }
 
 impl ForeignSegment {
@@ -38,7 +39,9 @@ impl ForeignSegment {
         };
         let len = (mapping.data_len() + PAGE_BYTES) as u64;
         Header::decode(&copy_header(&mapping), expected, len)?;
-        Ok(Self { mapping })
+        Ok(Self {
+            mapping: Arc::new(mapping),
+        })
     }
 
     /// The header's bytes.
@@ -57,7 +60,14 @@ impl ForeignSegment {
         self.mapping.data_ptr()
     }
 
-    /// The 8 bytes at `offset` of the data, to be loaded only; `None` if that is out of bounds or no multiple of 8.
+    /// The 8 bytes at `offset` of the data, to be loaded only, kept beyond the life of `self`; `None`
+    /// if that is out of bounds or no multiple of 8.
+    pub fn kept_word(&self, offset: usize) -> Option<SegmentWord> {
+        self.mapping.kept_word(offset)
+    }
+
+    /// The 8 bytes at `offset` of the data, to be loaded only: a store raises SIGSEGV. `None` if that is out of bounds or
+    /// no multiple of 8.
     #[inline]
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.word(offset)
@@ -67,7 +77,7 @@ impl ForeignSegment {
     ///
     /// # Panics
     /// When `offset` is out of bounds or no multiple of 8. An offset that a peer sent belongs into
-    /// [`try_word`](Self::try_word).
+    /// [`kept_word`](Self::kept_word).
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         self.mapping

@@ -4,7 +4,9 @@
 //! dropped, and are accessed by atomic operations or through raw pointers only, never through references to plain bytes.
 
 use crate::sync::AtomicU64;
+use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use memmap2::MmapRaw;
 
@@ -16,6 +18,14 @@ pub(super) struct Mapping {
     len: usize,
     /// Owns what `base` points to.
     _keep: Keep,
+}
+
+/// One word of a segment's data, which it keeps mapped: bounds are checked when it is made, not when it is used.
+#[derive(Clone)]
+pub struct SegmentWord {
+    /// Within `_mapping`.
+    word: NonNull<AtomicU64>,
+    _mapping: Arc<Mapping>,
 }
 
 /// Who unmaps the memory.
@@ -60,6 +70,14 @@ impl Mapping {
         inside.then(|| self.raw_word(PAGE_BYTES + offset))
     }
 
+    /// The 8 bytes at `offset` of the data, kept; `None` as for [`Mapping::word`].
+    pub(super) fn kept_word(self: &Arc<Self>, offset: usize) -> Option<SegmentWord> {
+        Some(SegmentWord {
+            word: NonNull::from(self.word(offset)?),
+            _mapping: self.clone(),
+        })
+    }
+
     /// The words of the header.
     pub(super) fn header_words(&self) -> [&AtomicU64; HEADER_BYTES / 8] {
         std::array::from_fn(|i| self.raw_word(i * 8))
@@ -75,6 +93,21 @@ impl Mapping {
         unsafe { AtomicU64::from_ptr(word.cast()) }
     }
 }
+
+impl Deref for SegmentWord {
+    type Target = AtomicU64;
+
+    #[inline(always)]
+    fn deref(&self) -> &AtomicU64 {
+        // SAFETY: `kept_word` took it from a reference into the mapping, which lives as long as `self`.
+        unsafe { self.word.as_ref() }
+    }
+}
+
+// SAFETY: an `AtomicU64`, which any thread may access, in a mapping that may be dropped by any thread.
+unsafe impl Send for SegmentWord {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for SegmentWord {}
 
 // SAFETY: memory that other processes change is accessed as above, so from which thread does not matter; dropping `_keep`
 // on another thread unmaps, which the kernel does for any thread.

@@ -20,6 +20,7 @@ pub use error::SegmentError;
 pub use foreign::ForeignSegment;
 pub use header::{HEADER_BYTES, Kind, PAGE_BYTES};
 pub use incarnation::Incarnation;
+pub use mapping::SegmentWord;
 pub use owner::{Backend, Segment, SegmentHandle, SegmentOptions};
 
 #[cfg(test)]

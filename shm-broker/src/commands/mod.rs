@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+pub mod bench;
+mod children;
 pub mod clients;
 pub mod demo;
 pub mod list;

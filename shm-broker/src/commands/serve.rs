@@ -6,7 +6,7 @@ use ringmain::Address;
 use ringmain::broker::Broker;
 use serde_json::json;
 
-use super::demo::process::{DeathSignal, die_with_parent};
+use super::children::{DeathSignal, die_with_parent};
 use crate::cli::Common;
 use crate::ending::{Ending, Failure, Outcome};
 use crate::output;

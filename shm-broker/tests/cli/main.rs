@@ -1,5 +1,6 @@
 //! The tool as its users run it: the real binary, each test on a bus of its own.
 
+mod bench;
 mod demo;
 mod harness;
 mod lists;

@@ -95,7 +95,7 @@ impl Outbound {
         if self.shared().mark().is_forked() {
             return Poll::Ready(Err(PublishError::Forked));
         }
-        let epoch = route.epoch.unwrap_or_else(|| self.shared().epoch());
+        let epoch = route.epoch.unwrap_or_else(|| self.epoch_now());
         let in_time =
             self.is_settled(epoch) || ready!(route.poll_applied(epoch, self.shared(), context));
         route.end();

@@ -68,8 +68,9 @@ impl Control {
         let result =
             open(epochs).and_then(|handle| ForeignSegment::open(handle, Kind::Epochs, limit));
         let epoch_offset = welcome.epoch_index as usize * EPOCH_SPACING_BYTES;
-        let result = match result {
-            Ok(epochs) if epochs.try_word(epoch_offset).is_some() => {
+        let word = result.map(|epochs| (epochs.kept_word(epoch_offset), epochs.data_len()));
+        let result = match word {
+            Ok((Some(epoch), _)) => {
                 if let Some(link) = &mut self.link {
                     link.set_peer_frame_bytes(welcome.limits.frame_bytes);
                 }
@@ -77,14 +78,13 @@ impl Control {
                     client: welcome.client,
                     incarnation: welcome.incarnation,
                     limits: welcome.limits,
-                    epochs,
-                    epoch_offset,
+                    epoch,
                 });
                 Ok(())
             }
-            Ok(epochs) => Err(ConnectError::Epochs(SegmentError::Shape {
+            Ok((None, data_len)) => Err(ConnectError::Epochs(SegmentError::Shape {
                 kind: Kind::Epochs,
-                data_len: epochs.data_len() as u64,
+                data_len: data_len as u64,
             })),
             Err(error) => Err(ConnectError::Epochs(error)),
         };

@@ -58,7 +58,7 @@ pub(super) fn attach(
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| error.to_string())?;
-    let cursor = Arc::new(page)
+    let cursor = page
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;

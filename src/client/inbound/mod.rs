@@ -1,6 +1,7 @@
 //! The lanes of a subscriber: polling them fairly, sleeping when all are dry.
 
 mod lane;
+mod pace;
 mod port;
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use crate::counters::HandleSlot;
 use crate::doorbell::Sleeper;
 use crate::lane::{CursorPage, LaneError, Next};
 use crate::ring::{DropCounts, Ending, Record};
-use crate::sync::spin_loop;
+use crate::segment::fork::ProcessMark;
 use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
 use crate::wire::LaneRefusal;
 
@@ -22,6 +23,7 @@ use super::shared::{Command, Shared};
 use super::subscriber::{Gap, GapCause};
 
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
+use pace::Pace;
 pub(super) use port::SubscriberPort;
 
 /// How a subscriber waits for messages.
@@ -39,6 +41,7 @@ pub enum Wait {
 
 /// The lanes of a subscriber.
 pub(super) struct Inbound {
+    mark: ProcessMark,
     shared: Arc<Shared>,
     port: Arc<SubscriberPort>,
     pub(super) bell: HandleBell,
@@ -50,6 +53,9 @@ pub(super) struct Inbound {
     turn: usize,
     /// Messages that the lane at `turn` has given in a row.
     run: u32,
+    /// Times in a row that all lanes were found empty.
+    dry: u32,
+    pace: Pace,
     /// Version of the mailbox that is carried out.
     seen: u64,
     sleepers: Vec<(Arc<CursorPage>, Sleeper)>,
@@ -81,6 +87,7 @@ impl Inbound {
         wait: Wait,
     ) -> Self {
         Self {
+            mark: shared.mark(),
             bell: HandleBell::new(bell, shared.mark()),
             announced: false,
             shared,
@@ -89,6 +96,8 @@ impl Inbound {
             lanes: Vec::new(),
             turn: 0,
             run: 0,
+            dry: 0,
+            pace: Pace::default(),
             seen: 0,
             sleepers: Vec::new(),
             refused: VecDeque::new(),
@@ -98,6 +107,11 @@ impl Inbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    #[inline]
+    pub(super) fn mark(&self) -> ProcessMark {
+        self.mark
     }
 
     pub(super) fn counters(&self) -> &HandleSlot {
@@ -111,13 +125,15 @@ impl Inbound {
     /// Looks once.
     #[inline]
     pub(super) fn poll(&mut self) -> Result<Option<Found>, RecvError> {
-        if self.shared.mark().is_forked() {
+        if self.mark.is_forked() {
             return Err(RecvError::Forked);
         }
         if self.port.mailbox.has_news(self.seen) {
             self.take_commands();
         }
-        if let Some(refused) = self.refused.pop_front() {
+        if !self.refused.is_empty()
+            && let Some(refused) = self.refused.pop_front()
+        {
             return Err(refused);
         }
         for _ in 0..self.lanes.len() {
@@ -140,6 +156,42 @@ impl Inbound {
             self.check_hope()?;
         }
         Ok(None)
+    }
+
+    /// The next message, with its lane, if all is as it is as a rule: the lane whose turn it is has one. Whatever else there
+    /// is, [`poll`](Self::poll) finds.
+    #[inline]
+    pub(super) fn ready(&mut self) -> Option<(usize, Record)> {
+        if self.is_disturbed() {
+            return None;
+        }
+        let turn = self.turn;
+        let lane = self.lanes.get(turn).filter(|lane| lane.behind.is_none())?;
+        let record = lane.reader.ready()?;
+        self.count_message();
+        Some((turn, record))
+    }
+
+    /// Whether a poll can be spared: the rings are empty, and what does not stand in them was looked for lately. A subscriber
+    /// that polls must not spend its time on that; whoever is about to sleep looks everywhere.
+    #[inline]
+    pub(super) fn rests(&mut self) -> bool {
+        if self.is_disturbed() || self.lanes.is_empty() {
+            return false;
+        }
+        let dry = |lane: &InLane| lane.behind.is_some() || lane.reader.is_dry();
+        if !self.lanes.iter().all(dry) {
+            return false;
+        }
+        let times = self.dry;
+        self.dry = times.wrapping_add(1);
+        !times.is_multiple_of(DRY_LOOKS_PER_POLL)
+    }
+
+    /// Whether something besides the rings wants to be looked at.
+    #[inline]
+    fn is_disturbed(&self) -> bool {
+        self.mark.is_forked() || self.port.mailbox.has_news(self.seen) || !self.refused.is_empty()
     }
 
     /// Waits, as long as `timeout`, until there is something.
@@ -192,7 +244,7 @@ impl Inbound {
     /// First half of a wait that somebody else does: says that this side is about to sleep on `bell`. Whether it may;
     /// `retire` must follow in either case.
     pub(super) fn announce(&mut self) -> bool {
-        if self.shared.mark().is_forked() {
+        if self.mark.is_forked() {
             return false;
         }
         // A future that was leaked, not dropped, leaves a sleep announced.
@@ -213,13 +265,15 @@ impl Inbound {
     /// Second half. Does nothing if no sleep is announced.
     pub(super) fn retire(&mut self) {
         // The counter and the token belong to the parent.
-        if !self.announced || self.shared.mark().is_forked() {
+        if !self.announced || self.mark.is_forked() {
             return;
         }
         self.announced = false;
         for (page, sleeper) in &mut self.sleepers {
             sleeper.retire(page.parked());
         }
+        // Whatever ended the sleep, the next poll finds it.
+        self.dry = 0;
         self.bell.drain();
     }
 
@@ -229,17 +283,23 @@ impl Inbound {
             Wait::Spin => None,
             Wait::SpinThenPark => Some(SPIN),
         };
+        let received = self.lanes.iter().map(|lane| lane.sequence());
+        self.pace.dry(received.fold(0, u64::wrapping_add));
         let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
         let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
             (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
             (patience, deadline) => patience.or(deadline),
         };
         loop {
-            for _ in 0..POLLS_PER_LOOK {
-                spin_loop();
-                if let Some(found) = self.poll()? {
-                    return Ok(Some(found));
-                }
+            self.pace.look();
+            if self.rests() {
+                continue;
+            }
+            if let Some((lane, record)) = self.ready() {
+                return Ok(Some(Found::Message { lane, record }));
+            }
+            if let Some(found) = self.poll()? {
+                return Ok(Some(found));
             }
             if end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(None);
@@ -264,7 +324,7 @@ impl Inbound {
     /// Whether the next poll may find something.
     pub(super) fn has_something(&mut self) -> bool {
         // A forked child has something to be told.
-        self.shared.mark().is_forked()
+        self.mark.is_forked()
             || self.port.mailbox.has_news(self.seen)
             || !self.refused.is_empty()
             || (self.lanes.is_empty() && self.shared.is_gone())
@@ -320,10 +380,7 @@ impl Inbound {
         let lane = self.turn;
         match next {
             Next::Message(record) => {
-                self.run += 1;
-                if self.run >= MOST_IN_A_ROW {
-                    self.next_turn();
-                }
+                self.count_message();
                 Found::Message { lane, record }
             }
             Next::Gap { counts, first } => Found::Gap {
@@ -333,6 +390,16 @@ impl Inbound {
             },
             Next::Lost { first } => Found::Lost { lane, first },
             Next::Empty => unreachable!("the caller has seen that there is something"),
+        }
+    }
+
+    /// The lane at `turn` has given a message.
+    #[inline]
+    fn count_message(&mut self) {
+        self.dry = 0;
+        self.run += 1;
+        if self.run >= MOST_IN_A_ROW {
+            self.next_turn();
         }
     }
 
@@ -414,7 +481,7 @@ fn refused(publisher: String, refusal: LaneRefusal) -> RecvError {
 const SPIN: Duration = Duration::from_micros(50);
 /// From here on the core is offered to others between two looks: a message that comes at once costs no system call.
 const SPIN_ALONE: Duration = Duration::from_micros(15);
-/// Polls between two looks at the clock.
-const POLLS_PER_LOOK: u32 = 64;
+/// Looks that find all rings empty, for one that looks everywhere, at the clock too.
+const DRY_LOOKS_PER_POLL: u32 = 64;
 /// Messages that one lane may give before the others have their turn.
 const MOST_IN_A_ROW: u32 = 64;

@@ -10,14 +10,33 @@ use super::{OutLane, PublishError};
 
 /// A message on its way into the first lane that has room for it.
 pub(super) struct Encoded<'a, T: ?Sized> {
-    pub(super) message: &'a T,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) limit: usize,
+    message: &'a T,
+    scratch: &'a mut Scratch,
+    limit: usize,
     /// Known once it did not fit what lies ahead.
-    pub(super) len: Option<usize>,
+    len: Option<usize>,
 }
 
-impl<T: Message + ?Sized> Encoded<'_, T> {
+impl<'a, T: Message + ?Sized> Encoded<'a, T> {
+    #[inline]
+    pub(super) fn new(message: &'a T, scratch: &'a mut Scratch, limit: usize) -> Self {
+        Self {
+            message,
+            scratch,
+            limit,
+            len: None,
+        }
+    }
+
+    /// Writes it, and wakes who reads it, if that is all there is to do; see [`Writer::write_at_once`].
+    #[inline]
+    pub(super) fn write_at_once(&mut self, writer: &mut Writer, topic: TopicRef<'_>) -> bool {
+        writer.write_at_once(topic, T::ENCODED_LEN, |room| {
+            let end = room.len().min(self.limit);
+            self.message.encode(&mut room[..end], self.scratch)
+        })
+    }
+
     /// Whether the lane had room.
     #[inline]
     pub(super) fn write(

@@ -90,11 +90,12 @@ impl OutLane {
         self.sleeper.retire(parked);
     }
 
-    pub(super) fn drop_message(&mut self) {
-        self.writer.count_drop(match self.overflow {
+    pub(super) fn drop_messages(&mut self, messages: u64) {
+        let cause = match self.overflow {
             Overflow::Block { .. } => DropCause::Deadline,
             Overflow::DropNewest => DropCause::Full,
-        });
+        };
+        self.writer.count_drops(cause, messages);
         // A subscriber that ran dry and went to sleep in this moment looks at the counter again.
         self.writer.wake();
     }

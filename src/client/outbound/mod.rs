@@ -1,5 +1,6 @@
 //! The lanes of a publisher: serving those with room, then waiting for the others.
 
+mod batch;
 mod encoded;
 mod lane;
 mod waiting;
@@ -11,14 +12,17 @@ use slab::Slab;
 
 use crate::lane::TopicRef;
 use crate::message::{Clock, Message, Scratch, Timestamp};
-use crate::topic::Pattern;
+use crate::ring::max_payload_bytes;
+use crate::segment::SegmentWord;
+use crate::segment::fork::ProcessMark;
+use crate::topic::{Pattern, Topic};
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
 use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
-use super::shared::Shared;
+use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
 pub(super) use lane::{OutLane, WriterCommand};
@@ -59,6 +63,9 @@ pub(super) enum Written {
 
 /// The lanes of a publisher.
 pub(super) struct Outbound {
+    mark: ProcessMark,
+    /// The route epoch as the broker has it.
+    epoch_word: SegmentWord,
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox<WriterCommand>>,
     pub(super) bell: HandleBell,
@@ -78,6 +85,8 @@ pub(super) struct Outbound {
     unconfirmed: Option<u64>,
     scratch: Scratch,
     max_message_bytes: usize,
+    /// Of records that are committed together.
+    max_batch_bytes: usize,
     /// What messages are stamped with.
     clock: Option<Clock>,
     /// The stamp of the message under way; none without a clock.
@@ -95,9 +104,12 @@ impl Outbound {
         bell: BellReceiver,
         topics: TopicTable,
         max_message_bytes: usize,
+        ring_bytes: usize,
         clock: Option<Clock>,
     ) -> Self {
         Self {
+            mark: shared.mark(),
+            epoch_word: shared.joined().epoch.clone(),
             bell: HandleBell::new(bell, shared.mark()),
             shared,
             mailbox,
@@ -111,6 +123,8 @@ impl Outbound {
             unconfirmed: None,
             scratch: Scratch::new(),
             max_message_bytes,
+            // With what has to stand before it, that is what every ring holds.
+            max_batch_bytes: max_payload_bytes(ring_bytes),
             clock,
             stamp: None,
             full: Vec::new(),
@@ -126,7 +140,45 @@ impl Outbound {
         message: &T,
         patience: Patience,
     ) -> Result<Delivery, PublishError> {
-        if self.shared.mark().is_forked() {
+        match self.publish_at_once(id, message) {
+            Some(delivery) => Ok(delivery),
+            None => self.publish_to_all(id, message, patience),
+        }
+    }
+
+    /// What is the case as a rule: nothing has changed, messages are not stamped, and the topic has one lane, with room.
+    /// `None` if not; nothing is done then.
+    #[inline]
+    fn publish_at_once<T: Message + ?Sized>(&mut self, id: u32, message: &T) -> Option<Delivery> {
+        if self.mark.is_forked()
+            || self.is_disturbed()
+            || self.clock.is_some()
+            || !self.full.is_empty()
+        {
+            return None;
+        }
+        let slot = self.topics.matched(id, self.routes)?;
+        let [key] = slot.lanes[..] else {
+            return None;
+        };
+        let writer = &mut self.lanes.get_mut(key)?.writer;
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
+        let written = encoded.write_at_once(writer, slot.reference(id));
+        written.then(|| Delivery {
+            lanes: 1,
+            dropped: 0,
+            route_unknown: self.is_route_unknown(),
+        })
+    }
+
+    #[inline(never)]
+    fn publish_to_all<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Delivery, PublishError> {
+        if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
         self.sync();
@@ -175,15 +227,8 @@ impl Outbound {
         if !self.full.is_empty() {
             self.give_up();
         }
-        let lanes = &self.lanes;
-        let slot = self.topics.slot(id, self.routes, |topic, keys| {
-            keys.extend(
-                lanes
-                    .iter()
-                    .filter(|(_, lane)| lane.takes(topic))
-                    .map(|(key, _)| key),
-            );
-        });
+        let route_unknown = self.is_route_unknown();
+        let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
         // All lanes of a connection to another host are lost with it.
         if slot.lanes.is_empty()
             && let Some(unconfirmed) = self.unconfirmed.take()
@@ -205,18 +250,19 @@ impl Outbound {
             check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)?;
         }
         let mut delivery = Delivery {
-            route_unknown: self.behind || self.shared.is_gone(),
+            route_unknown,
             ..Delivery::default()
         };
-        let mut encoded = Encoded {
-            message,
-            scratch: &mut self.scratch,
-            limit: self.max_message_bytes,
-            len: None,
-        };
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
         let mut unattached = false;
         for &key in &slot.lanes {
+            // To encode such a type is to copy it.
+            if T::ENCODED_LEN.is_some() && encoded.write_at_once(&mut self.lanes[key].writer, topic)
+            {
+                delivery.lanes += 1;
+                continue;
+            }
             let written = match source {
                 None => encoded
                     .write(&mut self.lanes[key].writer, topic)
@@ -234,7 +280,7 @@ impl Outbound {
             }
         }
         if !self.full.is_empty() {
-            if self.triage(unattached, patience, &mut delivery) {
+            if self.triage(unattached, patience, 1, &mut delivery) {
                 self.keep(id, source, message, delivery)?;
                 return Ok(Written::Waits);
             }
@@ -246,10 +292,21 @@ impl Outbound {
         Ok(Written::Served(delivery))
     }
 
+    /// Whether the broker or a peer has changed something.
+    #[inline]
+    fn is_disturbed(&self) -> bool {
+        load_epoch(&self.epoch_word) != self.epoch || self.mailbox.has_news(self.seen)
+    }
+
+    #[inline]
+    fn is_route_unknown(&self) -> bool {
+        self.behind || self.shared.is_gone()
+    }
+
     /// Learns what the broker and the peers have changed.
     #[inline]
     pub(super) fn sync(&mut self) {
-        if self.shared.epoch() != self.epoch {
+        if load_epoch(&self.epoch_word) != self.epoch {
             self.learn_routes();
         }
         self.take_news();
@@ -283,9 +340,15 @@ impl Outbound {
 
     #[cold]
     fn learn_routes(&mut self) {
-        let epoch = self.shared.epoch();
+        let epoch = load_epoch(&self.epoch_word);
         let in_time = self.is_settled(epoch) || self.shared.wait_applied(epoch, ROUTE_PATIENCE);
         self.adopt(epoch, in_time);
+    }
+
+    /// The route epoch as the broker has it.
+    #[cfg(feature = "async")]
+    pub(super) fn epoch_now(&self) -> u64 {
+        load_epoch(&self.epoch_word)
     }
 
     /// Whether the routes of an epoch need not be waited for.
@@ -360,7 +423,9 @@ impl Outbound {
         message: &T,
         delivery: Delivery,
     ) -> Result<(), PublishError> {
-        let kept = &mut self.waits.message;
+        let [kept] = self.waits.keep(1) else {
+            return Ok(());
+        };
         if let Some(bytes) = source.and_then(|source| self.lanes[source].writer.last_written()) {
             kept.copy_from(bytes);
         } else if let Err(error) = kept.encode(message, &mut self.scratch) {
@@ -369,6 +434,14 @@ impl Outbound {
         }
         self.waits.start(id, delivery);
         Ok(())
+    }
+}
+
+/// Finds the lanes that take a topic.
+fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>) {
+    |topic, keys| {
+        let taking = lanes.iter().filter(|(_, lane)| lane.takes(topic));
+        keys.extend(taking.map(|(key, _)| key));
     }
 }
 

@@ -19,8 +19,9 @@ use super::{Delivery, OutLane, Outbound, Patience, PublishError};
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
     lanes: Vec<Waiting>,
-    /// The message, where it lies in no lane.
-    pub(super) message: EncodedBytes,
+    /// What is published together, where it lies in no lane: the first so many of these.
+    messages: Vec<EncodedBytes>,
+    used: usize,
     /// Its topic in the table.
     topic: u32,
     started: Instant,
@@ -47,12 +48,27 @@ impl Waits {
     pub(super) fn new() -> Self {
         Self {
             lanes: Vec::new(),
-            message: EncodedBytes::default(),
+            messages: Vec::new(),
+            used: 0,
             topic: 0,
             started: Instant::now(),
             delivery: Delivery::default(),
             announced: false,
         }
+    }
+
+    /// The messages that are waited with.
+    fn kept(&self) -> &[EncodedBytes] {
+        &self.messages[..self.used]
+    }
+
+    /// Memory for so many messages to wait with, that of earlier ones if there is some.
+    pub(super) fn keep(&mut self, messages: usize) -> &mut [EncodedBytes] {
+        if self.messages.len() < messages {
+            self.messages.resize_with(messages, EncodedBytes::default);
+        }
+        self.used = messages;
+        &mut self.messages[..messages]
     }
 
     /// Says what is waited with, from now on.
@@ -115,6 +131,7 @@ impl Outbound {
         &mut self,
         unattached: bool,
         patience: Patience,
+        messages: u64,
         delivery: &mut Delivery,
     ) -> bool {
         let longest = match patience {
@@ -141,7 +158,7 @@ impl Outbound {
                     seen: Position(0),
                 });
             } else {
-                lane.drop_message();
+                lane.drop_messages(messages);
                 delivery.dropped += 1;
             }
         }
@@ -199,21 +216,15 @@ impl Outbound {
         let Some(lane) = waiting.lane(&mut self.lanes) else {
             return false;
         };
-        let Waits {
-            message,
-            topic,
-            delivery,
-            ..
-        } = &mut self.waits;
         waiting.seen = lane.writer.reader_position();
         let topic = TopicRef {
             stamp: self.stamp.as_ref(),
-            ..self.topics.reference(*topic)
+            ..self.topics.reference(self.waits.topic)
         };
-        if lane.writer.write_copy(topic, message).is_ok() {
+        if lane.writer.write_copies(topic, self.waits.kept()).is_ok() {
             lane.writer.counters().blocked(waited);
             lane.writer.wake();
-            delivery.lanes += 1;
+            self.waits.delivery.lanes += 1;
             return false;
         }
         if lane.writer.is_closed() {
@@ -228,8 +239,8 @@ impl Outbound {
                 lane.writer.counters().stalled();
             }
             lane.writer.counters().blocked(waited);
-            lane.drop_message();
-            delivery.dropped += 1;
+            lane.drop_messages(self.waits.used as u64);
+            self.waits.delivery.dropped += 1;
             return false;
         }
         true
@@ -299,10 +310,11 @@ impl Outbound {
         }
         self.full.clear();
         let waited = self.waits.started.elapsed();
+        let messages = self.waits.used as u64;
         for waiting in self.waits.lanes.drain(..) {
             if let Some(lane) = waiting.lane(&mut self.lanes) {
                 lane.writer.counters().blocked(waited);
-                lane.drop_message();
+                lane.drop_messages(messages);
             }
         }
     }

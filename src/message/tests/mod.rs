@@ -1,5 +1,6 @@
 //! What messages promise, seen from a user's types.
 
+mod flat;
 #[cfg(feature = "json")]
 mod from_json;
 mod hostile;

@@ -133,6 +133,37 @@ fn what_was_aborted_leaves_no_trace() {
 }
 
 #[test]
+fn a_header_that_was_cleared_ahead_counts_only_while_nothing_was_written_over_it() {
+    let scribble = |room: &mut [u8]| {
+        room.fill(0xff);
+        Ok::<_, ()>(room.len())
+    };
+    for spoil in [Room::Rest, Room::Exactly(64)] {
+        let (mut producer, mut consumer) = ends(256);
+        // Behind the second record lies a header that is cleared for a third one of the same length.
+        for number in 0..2 {
+            producer
+                .stage_copy(Kind::Message, &[1; 16], number)
+                .unwrap();
+            producer.commit();
+            take(&mut consumer);
+            let _ = consumer.publish();
+        }
+        let _ = producer.slowest();
+        producer
+            .stage_in_place(spoil, Kind::Message, 9, scribble)
+            .unwrap()
+            .unwrap();
+        producer.abort();
+        producer.stage_copy(Kind::Message, &[1; 16], 2).unwrap();
+        producer.commit();
+        assert_eq!(take(&mut consumer), (2, vec![1; 16]), "{spoil:?}");
+        assert_eq!(consumer.poll(), Ok(Polled::Empty), "{spoil:?}");
+        assert!(consumer.is_dry() && consumer.ready().is_none());
+    }
+}
+
+#[test]
 fn a_closed_ring_says_so_after_its_records() {
     let (mut producer, mut consumer) = ends(256);
     producer.stage_copy(Kind::Topic, b"md/quote", 4).unwrap();

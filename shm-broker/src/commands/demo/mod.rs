@@ -1,25 +1,24 @@
 //! `demo`: replays quotes through a bus of its own.
 
-pub mod process;
 pub mod publisher;
 mod quote;
-mod report;
+pub mod report;
 pub mod subscriber;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::sys::signal::{SigSet, Signal};
 use tempfile::TempDir;
 
+use super::children::{DeathSignal, Event, Process, watch_signals};
 use crate::cli::{self, Common};
 use crate::ending::{Ending, Failure, Outcome, say};
 use crate::output;
 use crate::ticks;
-use process::{BROKER, Event, PUBLISHER, Process, SUBSCRIBERS};
 use report::{Figures, Results, Told, grouped};
 
 /// Replays quotes through a bus of its own, checks and measures every message.
@@ -137,19 +136,20 @@ impl Cast {
         self.launch(PUBLISHER, &args, file)
     }
 
-    fn launch(
-        &mut self,
-        number: usize,
-        args: &[&str],
-        file: Option<&std::path::Path>,
-    ) -> Result<(), Failure> {
-        let name = match number {
-            BROKER => "broker".to_owned(),
-            PUBLISHER => "publisher".to_owned(),
-            _ => format!("subscriber {}", number - SUBSCRIBERS + 1),
+    fn launch(&mut self, number: usize, args: &[&str], file: Option<&Path>) -> Result<(), Failure> {
+        let (name, ending) = match number {
+            BROKER => ("broker".to_owned(), DeathSignal::Terminate),
+            PUBLISHER => ("publisher".to_owned(), DeathSignal::Kill),
+            _ => (
+                format!("subscriber {}", number - SUBSCRIBERS + 1),
+                DeathSignal::Kill,
+            ),
         };
-        let args = args.iter().copied();
-        let process = Process::start(name, number, args, file, &self.to_events)?;
+        let ticks = file.map(|file| [OsStr::new("--ticks"), file.as_os_str()]);
+        let args = args.iter().map(OsStr::new);
+        let args = args.chain(ticks.into_iter().flatten());
+        let (stdin, events) = (Stdio::null(), &self.to_events);
+        let process = Process::start(name, number, ending, args, stdin, events)?;
         self.processes[number] = Some(process);
         Ok(())
     }
@@ -243,18 +243,12 @@ impl Cast {
     }
 }
 
-/// SIGINT and SIGTERM become events, so that the children and the directory go before this process does.
-fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    signals.thread_block()?;
-    thread::Builder::new().spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            let _ = events.send(Event::Signal(signal));
-        }
-    })?;
-    Ok(())
-}
-
+/// The broker among the children.
+const BROKER: usize = 0;
+/// The publisher among the children.
+const PUBLISHER: usize = 1;
+/// The first subscriber among the children.
+const SUBSCRIBERS: usize = 2;
 /// How long a subscriber may take for what lies in its ring.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ringmain::{Delivery, Publisher, ResolvedTopic};
 
-use super::process::{DeathSignal, die_with_parent};
-use super::quote::{Phase, Place, Quote, TOPIC, now_ns};
+use super::quote::{Phase, Place, Quote, TOPIC};
 use super::report::{Told, grouped};
 use crate::cli::{self, Common};
+use crate::clock::now_ns;
+use crate::commands::children::{DeathSignal, die_with_parent};
 use crate::commands::connect;
 use crate::ending::{Ending, Failure, Outcome};
 use crate::ticks::{self, Tick};

@@ -1,7 +1,5 @@
 //! The message of the demo.
 
-use nix::time::{ClockId, clock_gettime};
-
 use crate::ticks::Tick;
 
 /// A quote on its way: a tick with its place in the replay.
@@ -96,14 +94,6 @@ impl Place {
             },
         }
     }
-}
-
-/// The time by CLOCK_MONOTONIC, the same for all processes of the machine.
-pub fn now_ns() -> u64 {
-    // The clock exists on every Linux.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
-        time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
-    })
 }
 
 /// Where the quotes are published.

@@ -7,10 +7,11 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use ringmain::{Overflow, RecvError};
 
-use super::process::{DeathSignal, die_with_parent};
-use super::quote::{ArchivedPhase, ArchivedQuote, Place, Quote, TOPIC, now_ns};
+use super::quote::{ArchivedPhase, ArchivedQuote, Place, Quote, TOPIC};
 use super::report::{Figures, Told};
 use crate::cli::Common;
+use crate::clock::now_ns;
+use crate::commands::children::{DeathSignal, die_with_parent};
 use crate::commands::connect;
 use crate::ending::{Ending, Failure, Outcome, say};
 use crate::ticks::{self, Tick};

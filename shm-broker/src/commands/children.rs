@@ -1,13 +1,13 @@
 //! Child processes that never outlive their parent.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::ending::Failure;
@@ -49,29 +49,24 @@ pub enum Event {
 }
 
 impl Process {
-    /// Starts this program again, with the arguments of a hidden command; `number` stands in the events of the child.
-    pub fn start<'a>(
+    /// Starts this program again, with the arguments of a hidden command that takes `--parent`; `number` stands in the
+    /// events of the child.
+    pub fn start(
         name: String,
         number: usize,
-        args: impl IntoIterator<Item = &'a str>,
-        file: Option<&Path>,
+        ending: DeathSignal,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        stdin: Stdio,
         events: &Sender<Event>,
     ) -> Result<Self, Failure> {
         let own = std::env::current_exe()
             .map_err(|error| Failure::text(format!("cannot find this program: {error}")))?;
-        let ending = match number {
-            BROKER => DeathSignal::Terminate,
-            _ => DeathSignal::Kill,
-        };
         let mut command = Command::new(own);
         command
             .args(args)
             .args(["--parent", &getpid().to_string()])
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped());
-        if let Some(file) = file {
-            command.arg("--ticks").arg(file);
-        }
         let mut child = command
             .spawn()
             .map_err(|error| Failure::text(format!("cannot start the {name}: {error}")))?;
@@ -151,9 +146,14 @@ pub fn die_with_parent(parent: i32, by: DeathSignal) -> Result<(), Failure> {
     }
 }
 
-/// The broker among the children.
-pub const BROKER: usize = 0;
-/// The publisher among the children.
-pub const PUBLISHER: usize = 1;
-/// The first subscriber among the children.
-pub const SUBSCRIBERS: usize = 2;
+/// SIGINT and SIGTERM become events, so that children, and what lies in directories, go before this process does.
+pub fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    thread::Builder::new().spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            let _ = events.send(Event::Signal(signal));
+        }
+    })?;
+    Ok(())
+}

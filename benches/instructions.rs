@@ -1,0 +1,155 @@
+//! How many instructions do a publish, a receive and a look at empty lanes take?
+//!
+//! Publisher and subscribers of an in-process bus, in one thread, counted by callgrind: exact, whatever else the machine
+//! does. Each figure is for [`COUNT`] operations on messages of 48 bytes, with the loop that checks them.
+//!
+//! `cargo bench --features broker --bench instructions`; needs valgrind, and gungraun-runner in the version of gungraun.
+//! It fails where a count exceeds its baseline, a number in this file, by more than [`TOLERANCE_PERCENT`]. Whoever makes a path
+//! leaner lowers the number; whoever has to raise it says why in the commit.
+
+#![allow(missing_docs, reason = "the macros write public items")]
+
+use std::hint::black_box;
+
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
+use ringmain::broker::Broker;
+use ringmain::{Client, Publisher, ResolvedTopic, Subscriber};
+
+#[derive(Clone, ringmain::rkyv::Archive, ringmain::rkyv::Serialize, ringmain::Message)]
+#[rkyv(crate = ringmain::rkyv)]
+#[message(name = "bench.quote")]
+struct Quote {
+    bid: f64,
+    ask: f64,
+    bid_size: f64,
+    ask_size: f64,
+    ts_ns: u64,
+    number: u64,
+}
+
+/// A publisher whose subscribers know it and have read everything.
+struct Bus {
+    publisher: Publisher<Quote>,
+    topic: ResolvedTopic,
+    quote: Quote,
+    subscribers: Vec<Subscriber<Quote>>,
+    _broker: Broker,
+}
+
+fn bus(subscribers: usize) -> Bus {
+    let address = format!("memory:instructions-{}", std::process::id());
+    let _broker = Broker::builder()
+        .listen(address.parse().unwrap())
+        .start()
+        .unwrap();
+    let client = Client::connect(&address).unwrap();
+    let open = || client.subscriber::<Quote>("bench").open().unwrap();
+    let subscribers: Vec<_> = (0..subscribers).map(|_| open()).collect();
+    let mut publisher = client.publisher::<Quote>("bench").open().unwrap();
+    let topic = publisher.resolve("bench").unwrap();
+    let quote = Quote {
+        bid: 1.1,
+        ask: 1.2,
+        bid_size: 1e6,
+        ask_size: 2e6,
+        ts_ns: 1,
+        number: 0,
+    };
+    let mut bus = Bus {
+        publisher,
+        topic,
+        quote,
+        subscribers,
+        _broker,
+    };
+    // More than a ring holds: whoever has read it has answered its publisher.
+    for _ in 0..RINGFUL {
+        publish(&mut bus, 1);
+        for subscriber in &mut bus.subscribers {
+            subscriber.recv().unwrap();
+        }
+    }
+    bus
+}
+
+fn full_bus() -> Bus {
+    let mut bus = bus(1);
+    publish(&mut bus, COUNT);
+    bus
+}
+
+#[inline(never)]
+fn publish(bus: &mut Bus, count: usize) {
+    for number in 0..count {
+        bus.quote.number = number as u64;
+        let quote = black_box(&bus.quote);
+        let delivery = bus.publisher.publish_to(&bus.topic, quote).unwrap();
+        assert_eq!(delivery.lanes as usize, bus.subscribers.len());
+    }
+}
+
+/// Fails beyond the baseline, in instructions for one operation.
+fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
+    let limit = baseline * COUNT as u64 * (100 + TOLERANCE_PERCENT) / 100;
+    let mut callgrind = Callgrind::with_args(["cache-sim=no"]);
+    callgrind.hard_limits([(EventKind::Ir, limit)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+#[library_benchmark]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(138))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(531))]
+fn publish_1000(mut bus: Bus) -> Bus {
+    publish(&mut bus, COUNT);
+    bus
+}
+
+#[library_benchmark]
+#[bench::of_32(args = (1), setup = bus, config = at_most(61))]
+fn publish_1000_in_batches(mut bus: Bus) -> Bus {
+    let quotes = vec![bus.quote.clone(); BATCH];
+    for _ in 0..COUNT / BATCH {
+        let delivery = bus.publisher.publish_batch(&bus.topic, &quotes).unwrap();
+        assert_eq!(delivery.lanes, 1);
+    }
+    bus
+}
+
+#[library_benchmark]
+#[bench::one_lane(setup = full_bus, config = at_most(146))]
+fn receive_1000(mut bus: Bus) -> Bus {
+    for number in 0..COUNT {
+        let sample = bus.subscribers[0].recv().unwrap();
+        assert_eq!(sample.number.to_native(), number as u64);
+    }
+    bus
+}
+
+#[library_benchmark]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(136))]
+fn poll_empty_1000(mut bus: Bus) -> Bus {
+    for _ in 0..COUNT {
+        assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());
+    }
+    bus
+}
+
+library_benchmark_group!(
+    name = hot_path;
+    benchmarks = publish_1000, publish_1000_in_batches, receive_1000, poll_empty_1000
+);
+
+main!(library_benchmark_groups = hot_path);
+
+/// Operations of each benchmark.
+const COUNT: usize = 1000;
+/// Messages of 48 bytes that a ring of the default size holds, and more.
+const RINGFUL: usize = 10_000;
+/// Messages of a batch.
+const BATCH: usize = 32;
+/// How far a count may exceed its baseline.
+const TOLERANCE_PERCENT: u64 = 5;

@@ -1,0 +1,130 @@
+//! The bus as a contender.
+
+use std::time::Duration;
+
+use ringmain::{Client, Delivery, Overflow, Publisher, RecvError, ResolvedTopic, Subscriber, Wait};
+
+use super::ends::{Inlet, Outlet};
+use super::message::{Body, Seen, Stamp, fill};
+use super::task::{Part, Question, Task, Waiting};
+use crate::ending::Failure;
+
+/// Joins the bus of a benchmark.
+pub fn connect(task: &Task) -> Result<Client, Failure> {
+    Ok(Client::connect(&task.bus)?)
+}
+
+/// A publisher with what it has not published yet.
+pub struct BusOutlet<B: Body> {
+    publisher: Publisher<B::Message>,
+    topic: ResolvedTopic,
+    subscribers: u32,
+    batch: Vec<B::Message>,
+    filled: usize,
+}
+
+impl<B: Body> BusOutlet<B> {
+    pub fn new(body: B, client: &Client, topic: &str, task: &Task) -> Result<Self, Failure> {
+        let mut publisher = client
+            .publisher::<B::Message>(topic)
+            .max_message_bytes(task.size_bytes + HEADER_BYTES)
+            .open()?;
+        Ok(Self {
+            topic: publisher.resolve(topic)?,
+            publisher,
+            subscribers: task.subscribers,
+            batch: (0..task.batch).map(|_| body.message()).collect(),
+            filled: 0,
+        })
+    }
+
+    fn check(&self, delivery: Delivery) -> Result<(), Failure> {
+        let Delivery { lanes, dropped, .. } = delivery;
+        if lanes + dropped == self.subscribers {
+            return Ok(());
+        }
+        Err(Failure::text(format!(
+            "a message went to {lanes} of {} subscribers",
+            self.subscribers
+        )))
+    }
+}
+
+impl<B: Body> Outlet for BusOutlet<B> {
+    #[inline(always)]
+    fn send(&mut self, stamp: Stamp) -> Result<(), Failure> {
+        let single = self.batch.len() == 1;
+        let message = &mut self.batch[self.filled];
+        fill(B::words_of(message), stamp);
+        if single {
+            let delivery = self.publisher.publish_to(&self.topic, message)?;
+            return self.check(delivery);
+        }
+        self.filled += 1;
+        if self.filled == self.batch.len() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let messages = &self.batch[..self.filled];
+        self.filled = 0;
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let delivery = self.publisher.publish_batch(&self.topic, messages)?;
+        self.check(delivery)
+    }
+}
+
+/// A subscriber.
+pub struct BusInlet<B: Body> {
+    subscriber: Subscriber<B::Message>,
+}
+
+impl<B: Body> BusInlet<B> {
+    pub fn new(_: B, client: &Client, topic: &str, task: &Task) -> Result<Self, Failure> {
+        let stream = question(task.part) != Question::Rtt;
+        let wait = match task.wait {
+            Waiting::Spin => Wait::Spin,
+            Waiting::Park if stream => Wait::SpinThenPark,
+            Waiting::Park | Waiting::Async => Wait::Park,
+        };
+        let subscriber = client
+            .subscriber::<B::Message>(topic)
+            .overflow(Overflow::Block { deadline: DEADLINE })
+            .wait(wait)
+            .open()?;
+        Ok(Self { subscriber })
+    }
+}
+
+impl<B: Body> Inlet for BusInlet<B> {
+    #[inline(always)]
+    fn receive(&mut self) -> Result<Seen, Failure> {
+        loop {
+            match self.subscriber.recv() {
+                Ok(sample) => {
+                    let words = B::view(&sample).iter().map(|word| word.to_native());
+                    return Ok(Seen::of(words));
+                }
+                // The numbers of the messages tell how many.
+                Err(RecvError::Gap(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn question(part: Part) -> Question {
+    match part {
+        Part::Ping | Part::Echo => Question::Rtt,
+        Part::Publish | Part::Subscribe { .. } => Question::Throughput,
+    }
+}
+
+/// Longer than a loaded machine keeps a process from running.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What a message has beside its words.
+const HEADER_BYTES: usize = 64;

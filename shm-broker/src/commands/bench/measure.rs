@@ -1,0 +1,187 @@
+//! The loops that are measured, the same for all contenders.
+
+use std::hint::spin_loop;
+use std::thread;
+
+use quanta::Clock;
+
+use super::ends::{Inlet, Outlet};
+use super::latency::Latencies;
+use super::message::{END, MEASURE, Seen, Stamp};
+use super::report::Told;
+use super::roles::Tell;
+use super::task::Task;
+use crate::clock::now_ns;
+use crate::ending::Failure;
+
+/// Sends, waits for the answer, again and again. With a rate, the latency counts from when a message was to be sent.
+pub fn ping(
+    task: &Task,
+    mut outlet: impl Outlet,
+    mut inlet: impl Inlet,
+    tell: Tell<'_>,
+) -> Result<(), Failure> {
+    let clock = Clock::new();
+    let mut latencies = Latencies::new()?;
+    let mut pace = task.period_ns().map(Pace::new);
+    let start = clock.raw();
+    let (warm_up, end) = (task.warm_up(), task.warm_up() + task.time);
+    let (warm_up, end) = (warm_up.as_nanos() as u64, end.as_nanos() as u64);
+    for number in 0.. {
+        let due_ns = pace.as_mut().map(|pace| pace.wait(task.crowded));
+        let sent = clock.raw();
+        let stamp = Stamp { number, time_ns: 0 };
+        outlet.send(stamp)?;
+        let seen = inlet.receive()?;
+        check(&seen)?;
+        let received = clock.raw();
+        if seen.stamp != stamp {
+            return Err(Failure::text(format!(
+                "message {number} was answered by {}",
+                seen.stamp.number
+            )));
+        }
+        let elapsed = clock.delta_as_nanos(start, received);
+        if elapsed > warm_up {
+            latencies.record(match due_ns {
+                Some(due_ns) => now_ns().saturating_sub(due_ns),
+                None => clock.delta_as_nanos(sent, received),
+            });
+        }
+        if elapsed > end {
+            break;
+        }
+    }
+    outlet.send(mark(END, 0))?;
+    outlet.flush()?;
+    tell(&Told::RoundTrips(latencies.percentiles()))
+}
+
+/// Answers.
+pub fn echo(mut outlet: impl Outlet, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(), Failure> {
+    tell(&Told::Ready)?;
+    loop {
+        let seen = inlet.receive()?;
+        if seen.stamp.number == END {
+            return Ok(());
+        }
+        check(&seen)?;
+        outlet.send(seen.stamp)?;
+    }
+}
+
+/// Sends a stream: messages for warming up, a mark, messages, a mark.
+pub fn publish(task: &Task, mut outlet: impl Outlet, tell: Tell<'_>) -> Result<(), Failure> {
+    let mut number = 0;
+    for (time, behind) in [(task.warm_up(), MEASURE), (task.time, END)] {
+        let mut pace = task.period_ns().map(Pace::new);
+        let end_ns = now_ns() + time.as_nanos() as u64;
+        // How seldom the time is asked for: each 64 KiB, and not for each small message.
+        let burst = match pace {
+            Some(_) => 1,
+            None => (BURST_BYTES / task.size_bytes).clamp(1, 1024),
+        };
+        while now_ns() < end_ns {
+            for _ in 0..burst {
+                let time_ns = pace.as_mut().map_or(0, |pace| pace.wait(task.crowded));
+                outlet.send(Stamp { number, time_ns })?;
+                number += 1;
+            }
+        }
+        outlet.send(mark(behind, number))?;
+        outlet.flush()?;
+    }
+    tell(&Told::Published { messages: number })
+}
+
+/// Receives a stream; counts what comes between the two marks.
+pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(), Failure> {
+    let mut latencies = Latencies::new()?;
+    let (mut start_ns, mut messages, mut lost, mut next) = (0, 0_u64, 0_u64, 0_u64);
+    tell(&Told::Ready)?;
+    loop {
+        let seen = inlet.receive()?;
+        if seen.stamp.number == next {
+            check(&seen)?;
+            next += 1;
+            messages += 1;
+        } else if seen.stamp.number == MEASURE {
+            (start_ns, messages) = (now_ns(), 0);
+            continue;
+        } else if seen.stamp.number == END {
+            lost += seen.stamp.time_ns - next;
+            break;
+        } else if seen.stamp.number > next {
+            check(&seen)?;
+            lost += seen.stamp.number - next;
+            next = seen.stamp.number + 1;
+            messages += 1;
+        } else {
+            return Err(Failure::text(format!(
+                "message {} came behind {next}",
+                seen.stamp.number
+            )));
+        }
+        if task.rate.is_some() && start_ns > 0 {
+            latencies.record(now_ns().saturating_sub(seen.stamp.time_ns));
+        }
+    }
+    let time_ns = now_ns() - start_ns;
+    tell(&Told::Received {
+        messages,
+        time_ns,
+        lost,
+        latencies: task.rate.map(|_| latencies.percentiles()),
+    })
+}
+
+/// When the messages of an open loop are to be sent.
+struct Pace {
+    start_ns: f64,
+    period_ns: f64,
+    number: u64,
+}
+
+impl Pace {
+    fn new(period_ns: f64) -> Self {
+        Self {
+            start_ns: now_ns() as f64,
+            period_ns,
+            number: 0,
+        }
+    }
+
+    /// Waits until the next message is to be sent; tells when that was. Who is late does not wait.
+    fn wait(&mut self, crowded: bool) -> u64 {
+        let due_ns = (self.start_ns + self.number as f64 * self.period_ns) as u64;
+        self.number += 1;
+        while now_ns() < due_ns {
+            match crowded {
+                true => thread::yield_now(),
+                false => spin_loop(),
+            }
+        }
+        due_ns
+    }
+}
+
+#[inline(always)]
+fn check(seen: &Seen) -> Result<(), Failure> {
+    match seen.is_whole() {
+        true => Ok(()),
+        false => Err(Failure::text(format!(
+            "message {} is not as it was sent",
+            seen.stamp.number
+        ))),
+    }
+}
+
+/// What stands behind so many messages.
+fn mark(number: u64, messages: u64) -> Stamp {
+    Stamp {
+        number,
+        time_ns: messages,
+    }
+}
+
+const BURST_BYTES: usize = 64 * 1024;

@@ -1,0 +1,4 @@
+//! The raw limit: what the machine can do without a bus.
+
+pub mod memory;
+pub mod socket;

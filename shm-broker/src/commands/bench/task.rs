@@ -1,0 +1,113 @@
+//! What one process of a benchmark does, as it is handed over to it.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::ends::Idle;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// How long does a message take there and back?
+    Rtt,
+    /// How many messages reach one subscriber?
+    Throughput,
+    /// How many messages reach several subscribers, all counted?
+    Fanout,
+}
+
+/// How somebody waits for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// Polls.
+    Spin,
+    /// Sleeps; in a stream it polls for a while before.
+    Park,
+    /// Awaits futures.
+    Async,
+}
+
+/// What the messages go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Memory that processes share.
+    Shm,
+    /// A socket.
+    Tcp,
+    /// Memory of one process, whose threads measure.
+    Memory,
+}
+
+/// Whose messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contender {
+    /// The bus.
+    Ringmain,
+    /// What the machine can do.
+    Raw,
+}
+
+/// What one process, or thread, does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Sends, and measures until the answer is there.
+    Ping,
+    /// Answers.
+    Echo,
+    /// Sends a stream.
+    Publish,
+    /// Receives it; measures.
+    Subscribe {
+        /// From 0.
+        index: u32,
+    },
+}
+
+/// What one process of a benchmark does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    pub part: Part,
+    pub contender: Contender,
+    /// Where the bus is.
+    pub bus: String,
+    pub size_bytes: usize,
+    pub subscribers: u32,
+    pub wait: Waiting,
+    pub transport: Transport,
+    pub batch: u32,
+    /// Messages per second; as many as go unless given.
+    pub rate: Option<f64>,
+    /// How long is measured, after a fifth of that for warming up.
+    pub time: Duration,
+    /// The core that it keeps to.
+    pub core: Option<usize>,
+    /// Whether there is a core for everybody.
+    pub crowded: bool,
+}
+
+impl Task {
+    /// How the raw ring waits.
+    pub fn idle(&self) -> Idle {
+        match self.crowded {
+            true => Idle::Crowded,
+            false => Idle::Alone,
+        }
+    }
+
+    /// How long is warmed up.
+    pub fn warm_up(&self) -> Duration {
+        self.time / 5
+    }
+
+    /// Time between two messages, if that is given.
+    pub fn period_ns(&self) -> Option<f64> {
+        self.rate.map(|rate| 1e9 / rate)
+    }
+}

@@ -1,0 +1,99 @@
+//! Several messages that become visible together.
+
+use crate::lane::TopicRef;
+use crate::message::Message;
+use crate::ring::record_bytes;
+
+use super::{Delivery, Outbound, Patience, PublishError, taking};
+
+impl Outbound {
+    /// Publishes messages to a topic of the table: each subscriber gets all of them or, if they find no room, none.
+    pub(in crate::client) fn publish_batch<T: Message>(
+        &mut self,
+        id: u32,
+        messages: &[T],
+    ) -> Result<Delivery, PublishError> {
+        if self.mark.is_forked() {
+            return Err(PublishError::Forked);
+        }
+        self.check_batch(messages)?;
+        self.sync();
+        if !self.full.is_empty() {
+            self.give_up();
+        }
+        let mut delivery = Delivery {
+            route_unknown: self.is_route_unknown(),
+            ..Delivery::default()
+        };
+        if messages.is_empty() {
+            return Ok(delivery);
+        }
+        self.stamp = self.clock.map(|clock| clock.now());
+        let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
+        let topic = TopicRef {
+            stamp: self.stamp.as_ref(),
+            ..slot.reference(id)
+        };
+        let mut unattached = false;
+        for &key in &slot.lanes {
+            let lane = &mut self.lanes[key];
+            let written = lane.writer.write_batch(topic, messages, &mut self.scratch);
+            unattached |= !lane.writer.is_attached();
+            if written.inspect_err(|_| self.full.clear())? {
+                lane.writer.wake();
+                delivery.lanes += 1;
+            } else {
+                self.full.push((key, lane.lane));
+            }
+        }
+        if !self.full.is_empty() {
+            let count = messages.len() as u64;
+            if self.triage(unattached, Patience::Policy, count, &mut delivery) {
+                self.keep_batch(id, messages, delivery)?;
+                return Ok(self.wait());
+            }
+            self.full.clear();
+        }
+        if unattached && self.mailbox.has_news_after_commit(self.seen) {
+            self.take_commands();
+        }
+        Ok(delivery)
+    }
+
+    /// Encodes the messages to where no lane's end can take them away, to wait with them.
+    #[cold]
+    fn keep_batch<T: Message>(
+        &mut self,
+        id: u32,
+        messages: &[T],
+        delivery: Delivery,
+    ) -> Result<(), PublishError> {
+        for (kept, message) in self.waits.keep(messages.len()).iter_mut().zip(messages) {
+            if let Err(error) = kept.encode(message, &mut self.scratch) {
+                self.full.clear();
+                return Err(error.into());
+            }
+        }
+        self.waits.start(id, delivery);
+        Ok(())
+    }
+
+    /// Refuses messages that are too long, one by one or all together: before anybody has got some of them.
+    fn check_batch<T: Message>(&mut self, messages: &[T]) -> Result<(), PublishError> {
+        let (mut sum, limit) = (0_usize, self.max_message_bytes);
+        for message in messages {
+            let len = match T::ENCODED_LEN {
+                Some(len) => len,
+                None => message.encoded_len(&mut self.scratch)?,
+            };
+            if len > limit {
+                return Err(PublishError::TooLarge { len, limit });
+            }
+            sum = sum.saturating_add(record_bytes(len));
+        }
+        match self.max_batch_bytes {
+            limit if sum > limit => Err(PublishError::BatchTooLarge { len: sum, limit }),
+            _ => Ok(()),
+        }
+    }
+}
