@@ -63,6 +63,12 @@ pub enum Violation {
         /// Behind them.
         position: u64,
     },
+    /// A record where the producer knew of no room.
+    #[error("a record at position {position}, before the reader had made room there")]
+    Overrun {
+        /// Where it stands.
+        position: u64,
+    },
     /// A gap record of the wrong length, or with counts below those that were told before.
     #[error("a gap record at position {position} that cannot be")]
     Gap {
