@@ -54,8 +54,9 @@ impl End for ClientEnd {
             } => return accept(lane, segment, area, descriptors, ways),
             ToBroker::RefuseLane { lane, ref reason } => match reason {
                 LaneRefusal::Subscriber(_) => ways.lanes.remove_sink(lane, Ending::Closed),
+                // Its ring, if there is one, is closed behind the last message.
                 LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
-                    ways.lanes.remove_source(lane);
+                    self.routed.remove(lane);
                 }
             },
             _ => {}
@@ -234,7 +235,7 @@ fn accepted(lane: LaneId, ways: &mut Ways<'_, ClientEnd>) {
             ways.send_near(frame, descriptors);
         }
         Some(Err(error)) => {
-            ways.lanes.remove_source(lane);
+            ways.lanes.end_source(lane, ways.far);
             let reason = LaneRefusal::Cursor(error.to_string());
             ways.send_far(&ToBroker::RefuseLane { lane, reason });
         }

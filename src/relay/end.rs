@@ -99,9 +99,8 @@ struct RoutedLane {
 }
 
 impl Routed {
-    /// Takes in what a frame of routes changes; gives the lanes that end.
-    pub fn change(&mut self, changes: &[RouteChange]) -> Vec<LaneId> {
-        let mut ended = Vec::new();
+    /// Takes in what a frame of routes changes.
+    pub fn change(&mut self, changes: &[RouteChange]) {
         for change in changes {
             match change {
                 RouteChange::Set(route) => {
@@ -112,13 +111,14 @@ impl Routed {
                     };
                     self.0.entry(route.lane).or_insert_with(fresh);
                 }
-                RouteChange::Remove { lane, .. } => {
-                    self.0.remove(lane);
-                    ended.push(*lane);
-                }
+                RouteChange::Remove { lane, .. } => self.remove(*lane),
             }
         }
-        ended
+    }
+
+    /// A lane has no route any more.
+    pub fn remove(&mut self, lane: LaneId) {
+        self.0.remove(&lane);
     }
 
     /// The publisher of a lane.
