@@ -3,6 +3,11 @@
 //! The reader of the other ring has a cursor, which counts for the first ring as well, for positions are the same in both:
 //! so all that is on its way fits behind it, and nobody needs a credit of another kind.
 //!
+//! # Orderings
+//! None of its own, so the models of `loom-tests` speak for it. A [`Tail`] loads the commit word, the drop counters, then the
+//! commit word again, as a `Consumer` does, at the same sites; its cursor is stored later, by the thread that has copied the
+//! bytes out. A [`Replica`] is a [`Producer`], whose drops are counted with nothing staged, as `DropLog::count` has it.
+//!
 //! # Bytes
 //! Records one behind the other, each a header and a payload padded to whole cells, as they lie in the ring; words are
 //! little-endian. Pads are left out: where the ring's end demands one, the other ring has one too.
