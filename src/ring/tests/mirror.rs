@@ -99,10 +99,19 @@ impl Mirrored {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 512 }))]
+    // Miri has no folder to keep failures in.
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 512 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Positions are equal, so the far reader's cursor is one of the near ring; nothing is lost or told twice.
+    ///
+    /// Miri itself panics here ("cannot have empty store buffer when previous write was atomic") unless it is told
+    /// `-Zmiri-disable-weak-memory-emulation`.
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn what_is_carried_over_is_the_same_at_the_same_places(steps in steps()) {
         let mut rings = Mirrored::new();
         let (mut sent, mut received, mut dropped, mut told) = (Vec::new(), Vec::new(), 0, 0);
