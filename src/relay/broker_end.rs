@@ -72,6 +72,8 @@ impl End for BrokerEnd {
         }
     }
 
+    fn parting(&mut self, _: &mut Ways<'_, Self>) {}
+
     fn sent_near(&mut self, _: &mut Ways<'_, Self>) {}
 }
 

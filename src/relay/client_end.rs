@@ -94,6 +94,12 @@ impl End for ClientEnd {
     /// The rings of its subscribers say it.
     fn lost(&mut self, _: &mut Ways<'_, Self>) {}
 
+    /// The client ends the lanes of its publishers with the link, and counts what nobody has confirmed; one that found its
+    /// lane left before would take it for a subscriber that has gone.
+    fn parting(&mut self, ways: &mut Ways<'_, Self>) {
+        ways.lanes.forget_sources();
+    }
+
     /// The client's word is raised behind the routes, then the broker is told: whoever subscribed may rely on it.
     fn sent_near(&mut self, ways: &mut Ways<'_, Self>) {
         let Some(epoch) = self.epoch.take() else {

@@ -41,6 +41,11 @@ pub trait End {
     where
         Self: Sized;
 
+    /// The far side is done or gone, and this relay ends: before its lanes do.
+    fn parting(&mut self, relay: &mut Ways<'_, Self>)
+    where
+        Self: Sized;
+
     /// All frames that were given to [`Ways::send_near`] have been handed to the link.
     fn sent_near(&mut self, relay: &mut Ways<'_, Self>)
     where

@@ -302,6 +302,11 @@ impl Lanes {
             .for_each(|lane| self.remove_source(lane));
     }
 
+    /// Reads no more and tells nobody, for publishers that learn otherwise what has become of their lanes.
+    pub fn forget_sources(&mut self) {
+        self.sources.clear();
+    }
+
     /// Ends what is still read: tells the other side that there may have been more.
     pub fn end_sources(&mut self, out: &mut Outgoing) {
         let sources: Vec<_> = self.sources.keys().copied().collect();

@@ -97,6 +97,7 @@ impl<E: End> Relay<E> {
                 self.finish_near();
             }
         }
+        self.with_ways(E::parting);
         // Whatever the other side has ended by itself is not among them any more.
         self.lanes.close();
         // A child that was forked meanwhile may hold the socket, too: closing alone would not tell the other side.

@@ -223,6 +223,38 @@ fn a_publisher_whose_way_breaks_is_told_what_may_be_lost() {
 }
 
 #[test]
+fn a_publisher_that_waits_while_its_way_breaks_is_told_what_may_be_lost() {
+    let hosts = Hosts::new();
+    let (local, remote) = (hosts.local(), hosts.remote());
+    let subscriber = local.subscriber::<Bytes>("t");
+    let deadline = Duration::from_secs(600);
+    let mut slow = subscriber
+        .overflow(Overflow::Block { deadline })
+        .open()
+        .unwrap();
+    let mut publisher = small_publisher(&remote, "t");
+    let topic = publisher.resolve("t").unwrap();
+    let mut publish = || publisher.publish_to(&topic, Bytes::new(&[1; 1000]));
+    // More than one ring: the publisher has been told of the cursor.
+    for _ in 0..20 {
+        assert_eq!(publish().unwrap().lanes, 1);
+        assert_eq!(slow.recv().unwrap().len(), 1000);
+    }
+    let way = hosts.way;
+    let error = std::thread::scope(|scope| {
+        // The ring has room for a few; then one waits, the one behind it has nobody left to publish to.
+        let publishing = scope.spawn(move || (0..50).find_map(|_| publish().err()));
+        way.cut();
+        publishing.join().unwrap()
+    });
+    let error = error.unwrap();
+    assert!(
+        matches!(error, PublishError::TransportLost { unconfirmed: 2.. }),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn what_has_arrived_is_read_when_the_way_is_cut() {
     let hosts = Hosts::new();
     let (local, remote) = (hosts.local(), hosts.remote());
