@@ -185,8 +185,8 @@ fn a_publisher_that_exceeds_its_credit_is_dropped_and_its_end_is_told() {
     for _ in 0..10 {
         assert_eq!(subscriber.recv().unwrap().len(), 64);
     }
-    // Ten messages fit, forty do not behind those, whatever the subscriber has read.
-    let more = records(49);
+    // More than a ring: there is no room, whatever the subscriber has read, and told, by now.
+    let more = records(60);
     raw.send((2, lane, first.len() as u64, more));
     assert!(raw.is_dropped());
     let (got, gap) = next_gap(&mut subscriber);
