@@ -21,11 +21,8 @@ impl End for BrokerEnd {
 
     fn near(&mut self, frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, Self>) {
         match frame {
-            ToClient::Routes { ref changes, .. } => {
-                for lane in self.routed.change(changes) {
-                    ways.lanes.remove_sink(lane, Ending::Closed);
-                }
-            }
+            // A lane without a route is still read to its end, which its publisher's side states.
+            ToClient::Routes { ref changes, .. } => self.routed.change(changes),
             ToClient::LaneOffered { .. } => return offered(frame, descriptors, ways),
             ToClient::LaneAccepted {
                 lane,
@@ -58,8 +55,7 @@ impl End for BrokerEnd {
             ToBroker::RefuseLane { lane, ref reason } => match reason {
                 LaneRefusal::Subscriber(_) => ways.lanes.remove_source(lane),
                 LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
-                    self.routed.set_offered(lane);
-                    ways.lanes.remove_sink(lane, Ending::Closed);
+                    self.routed.remove(lane);
                 }
             },
             _ => {}
@@ -75,6 +71,8 @@ impl End for BrokerEnd {
             ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
         }
     }
+
+    fn parting(&mut self, _: &mut Ways<'_, Self>) {}
 
     fn sent_near(&mut self, _: &mut Ways<'_, Self>) {}
 }

@@ -54,8 +54,9 @@ impl End for ClientEnd {
             } => return accept(lane, segment, area, descriptors, ways),
             ToBroker::RefuseLane { lane, ref reason } => match reason {
                 LaneRefusal::Subscriber(_) => ways.lanes.remove_sink(lane, Ending::Closed),
+                // Its ring, if there is one, is closed behind the last message.
                 LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
-                    ways.lanes.remove_source(lane);
+                    self.routed.remove(lane);
                 }
             },
             _ => {}
@@ -92,6 +93,12 @@ impl End for ClientEnd {
 
     /// The rings of its subscribers say it.
     fn lost(&mut self, _: &mut Ways<'_, Self>) {}
+
+    /// The client ends the lanes of its publishers with the link, and counts what nobody has confirmed; one that found its
+    /// lane left before would take it for a subscriber that has gone.
+    fn parting(&mut self, ways: &mut Ways<'_, Self>) {
+        ways.lanes.forget_sources();
+    }
 
     /// The client's word is raised behind the routes, then the broker is told: whoever subscribed may rely on it.
     fn sent_near(&mut self, ways: &mut Ways<'_, Self>) {
@@ -234,7 +241,7 @@ fn accepted(lane: LaneId, ways: &mut Ways<'_, ClientEnd>) {
             ways.send_near(frame, descriptors);
         }
         Some(Err(error)) => {
-            ways.lanes.remove_source(lane);
+            ways.lanes.end_source(lane, ways.far);
             let reason = LaneRefusal::Cursor(error.to_string());
             ways.send_far(&ToBroker::RefuseLane { lane, reason });
         }

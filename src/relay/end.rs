@@ -41,6 +41,11 @@ pub trait End {
     where
         Self: Sized;
 
+    /// The far side is done or gone, and this relay ends: before its lanes do.
+    fn parting(&mut self, relay: &mut Ways<'_, Self>)
+    where
+        Self: Sized;
+
     /// All frames that were given to [`Ways::send_near`] have been handed to the link.
     fn sent_near(&mut self, relay: &mut Ways<'_, Self>)
     where
@@ -99,9 +104,8 @@ struct RoutedLane {
 }
 
 impl Routed {
-    /// Takes in what a frame of routes changes; gives the lanes that end.
-    pub fn change(&mut self, changes: &[RouteChange]) -> Vec<LaneId> {
-        let mut ended = Vec::new();
+    /// Takes in what a frame of routes changes.
+    pub fn change(&mut self, changes: &[RouteChange]) {
         for change in changes {
             match change {
                 RouteChange::Set(route) => {
@@ -112,13 +116,14 @@ impl Routed {
                     };
                     self.0.entry(route.lane).or_insert_with(fresh);
                 }
-                RouteChange::Remove { lane, .. } => {
-                    self.0.remove(lane);
-                    ended.push(*lane);
-                }
+                RouteChange::Remove { lane, .. } => self.remove(*lane),
             }
         }
-        ended
+    }
+
+    /// A lane has no route any more.
+    pub fn remove(&mut self, lane: LaneId) {
+        self.0.remove(&lane);
     }
 
     /// The publisher of a lane.

@@ -237,9 +237,7 @@ impl Lanes {
                 }
                 Err(violation) => {
                     tracing::warn!(lane, %violation, "a publisher broke its ring: its lane to another host ends");
-                    let ending = Ending::TransportLost;
-                    Packet::Ended { lane, ending }.encode(out.buffer());
-                    self.remove_source(lane);
+                    self.end_source(lane, out);
                     did = true;
                 }
             }
@@ -304,14 +302,24 @@ impl Lanes {
             .for_each(|lane| self.remove_source(lane));
     }
 
+    /// Reads no more and tells nobody, for publishers that learn otherwise what has become of their lanes.
+    pub fn forget_sources(&mut self) {
+        self.sources.clear();
+    }
+
     /// Ends what is still read: tells the other side that there may have been more.
     pub fn end_sources(&mut self, out: &mut Outgoing) {
         let sources: Vec<_> = self.sources.keys().copied().collect();
         for lane in sources {
-            let ending = Ending::TransportLost;
-            Packet::Ended { lane, ending }.encode(out.buffer());
-            self.remove_source(lane);
+            self.end_source(lane, out);
         }
+    }
+
+    /// Ends one of those.
+    pub fn end_source(&mut self, lane: LaneId, out: &mut Outgoing) {
+        let ending = Ending::TransportLost;
+        Packet::Ended { lane, ending }.encode(out.buffer());
+        self.remove_source(lane);
     }
 
     fn forget_ended(&mut self) {
@@ -323,21 +331,28 @@ impl Lanes {
     /// Appends what the other side is to know of the readers; whether there was something.
     pub fn pump_news(&mut self, out: &mut Outgoing, eagerness: Eagerness) -> bool {
         let mut did = false;
+        let mut left = Vec::new();
         for (&lane, sink) in &mut self.sinks {
             if !out.is_roomy() {
                 break;
             }
-            while let Some(news) = sink.news(eagerness) {
-                let packet = match news {
-                    News::Cursor(position) => Packet::Cursor {
-                        lane,
-                        position: position.0,
-                    },
-                    News::Left => Packet::Left { lane },
-                };
-                packet.encode(out.buffer());
-                did = true;
-            }
+            let packet = match sink.news(eagerness) {
+                None => continue,
+                Some(News::Cursor(position)) => Packet::Cursor {
+                    lane,
+                    position: position.0,
+                },
+                Some(News::Left) => {
+                    left.push(lane);
+                    Packet::Left { lane }
+                }
+            };
+            packet.encode(out.buffer());
+            did = true;
+        }
+        // Nobody reads what may still come, and the other side says nothing more of it.
+        for lane in left {
+            self.remove_sink(lane, Ending::Closed);
         }
         did
     }

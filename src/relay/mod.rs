@@ -18,6 +18,7 @@ mod broker_end;
 mod client_end;
 mod connect;
 mod end;
+mod farewell;
 mod lanes;
 mod packet;
 mod pulse;

@@ -15,8 +15,6 @@ pub struct Sink {
     told: Position,
     /// On more unread bytes than these, as the far side sees it, it is told of each move of the cursor.
     news_above: u64,
-    /// Whether it knows that nobody reads any more.
-    told_left: bool,
 }
 
 /// What the far side is to be told of a reader.
@@ -69,7 +67,6 @@ impl Sink {
             sleeper: Sleeper::default(),
             told: Position(0),
             news_above,
-            told_left: false,
         }
     }
 
@@ -112,12 +109,11 @@ impl Sink {
         }
     }
 
-    /// What the far side is to be told now, if anything; then it knows.
+    /// What the far side is to be told now, if anything; then it knows. After [`News::Left`] the sink is of no use.
     pub fn news(&mut self, eagerness: Eagerness) -> Option<News> {
         let news = self.next_news(eagerness)?;
-        match news {
-            News::Cursor(position) => self.told = position,
-            News::Left => self.told_left = true,
+        if let News::Cursor(position) = news {
+            self.told = position;
         }
         Some(news)
     }
@@ -142,7 +138,7 @@ impl Sink {
 
     fn next_news(&mut self, eagerness: Eagerness) -> Option<News> {
         let reader = self.subscriber.as_ref();
-        if !self.told_left && reader.is_some_and(|reader| reader.cursor.is_closed()) {
+        if reader.is_some_and(|reader| reader.cursor.is_closed()) {
             return Some(News::Left);
         }
         let position = self.replica.reader_position();

@@ -1,7 +1,7 @@
 //! A ring of this host that another host reads.
 
 use crate::lane::{CursorArea, Peer, PeerRing};
-use crate::ring::{Control, Cursor, Ending, Read, Tail, Violation};
+use crate::ring::{Control, Cursor, Ending, Position, Read, Tail, Violation};
 use crate::sync::{Ordering, load_acquire};
 use crate::wire::LaneId;
 
@@ -67,7 +67,9 @@ impl Source {
         // Before the look at the ring: what the publisher did before it closed is visible then.
         let ending = self.ending();
         let begun = packet::begin_records(out, lane, self.tail.position().0);
-        let taken = self.tail.take(out, RECORDS_AT_ONCE);
+        // Relaxed: nobody else writes it.
+        let cursor = Position(self.area.word().load(Ordering::Relaxed));
+        let taken = self.tail.take(out, RECORDS_AT_ONCE, cursor);
         let mut pumped = if packet::finish_records(begun, out) {
             Pumped::Some
         } else {

@@ -26,20 +26,22 @@ use super::stream::{Arrived, Incoming, Outgoing};
 /// One connection to another host.
 pub struct Relay<E: End> {
     end: E,
-    near: Link<E::Near, E::Far>,
-    near_progress: Progress,
+    pub(super) near: Link<E::Near, E::Far>,
+    pub(super) near_progress: Progress,
+    /// The near side has closed; what it has said before is still to be read.
+    near_hung_up: bool,
     /// Frames that the near link has not been given yet.
-    to_near: VecDeque<Frame<E::Far>>,
-    far: TcpStream,
-    incoming: Incoming,
-    outgoing: Outgoing,
-    lanes: Lanes,
-    pulse: Pulse,
+    pub(super) to_near: VecDeque<Frame<E::Far>>,
+    pub(super) far: TcpStream,
+    pub(super) incoming: Incoming,
+    pub(super) outgoing: Outgoing,
+    pub(super) lanes: Lanes,
+    pub(super) pulse: Pulse,
     started: Instant,
 }
 
 /// Why a relay ends.
-enum Stop {
+pub(super) enum Stop {
     /// The near side is done.
     Near,
     /// The far side has said goodbye.
@@ -68,6 +70,7 @@ impl<E: End> Relay<E> {
             end,
             near: Link::new(near, Versions::OURS, frame_bytes),
             near_progress: Progress::Blocked,
+            near_hung_up: false,
             to_near: VecDeque::new(),
             far,
             incoming: Incoming::new(frame_bytes),
@@ -94,8 +97,11 @@ impl<E: End> Relay<E> {
                 self.finish_near();
             }
         }
+        self.with_ways(E::parting);
         // Whatever the other side has ended by itself is not among them any more.
         self.lanes.close();
+        // A child that was forked meanwhile may hold the socket, too: closing alone would not tell the other side.
+        let _ = self.far.shutdown(Shutdown::Both);
     }
 
     fn carry(&mut self) -> Stop {
@@ -105,20 +111,24 @@ impl<E: End> Relay<E> {
                 Ok(did) => did,
                 Err(stop) => return stop,
             };
-            if did {
+            let now = Instant::now();
+            let quiet = match self.keep_alive(now) {
+                Ok(quiet) => quiet,
+                Err(error) => return Stop::Failed(error),
+            };
+            let Some(quiet) = quiet.filter(|_| !did) else {
                 idle_since = None;
                 continue;
-            }
-            let now = Instant::now();
+            };
             if now.duration_since(*idle_since.get_or_insert(now)) < SPIN {
                 // Whoever is to be waited for may need this core.
                 std::thread::yield_now();
                 continue;
             }
-            match self.sleep(now) {
-                Ok(()) => idle_since = None,
-                Err(stop) => return stop,
+            if let Err(stop) = self.sleep(quiet) {
+                return stop;
             }
+            idle_since = None;
         }
     }
 
@@ -133,10 +143,19 @@ impl<E: End> Relay<E> {
         Ok(did)
     }
 
-    /// Sleeps until something may have happened, or it is time to say something.
-    fn sleep(&mut self, now: Instant) -> Result<(), Stop> {
-        let wait = match self.pulse.due(now) {
-            Due::GiveUp => return Err(FarError::Silent(self.pulse.patience()).into()),
+    /// Tells the peer that this side lives if it was not told anything for a while, also where there is always something
+    /// else to do. How long nothing of the kind is due; `None`: it was said just now.
+    fn keep_alive(&mut self, now: Instant) -> Result<Option<Duration>, FarError> {
+        let patience = self.pulse.patience();
+        if !self.to_near.is_empty() {
+            // It is not listened to meanwhile.
+            self.pulse.heard(now);
+        }
+        if !self.incoming.is_greeted() && now.duration_since(self.started) > patience {
+            return Err(FarError::Silent(patience));
+        }
+        match self.pulse.due(now) {
+            Due::GiveUp => Err(FarError::Silent(patience)),
             Due::Speak => {
                 // Behind what the socket does not take it would tell nothing new.
                 if self.outgoing.unsent() == 0 {
@@ -144,13 +163,14 @@ impl<E: End> Relay<E> {
                     Packet::Alive.encode(self.outgoing.buffer());
                 }
                 self.pulse.spoke(now);
-                return Ok(());
+                Ok(None)
             }
-            Due::Nothing(wait) => wait,
-        };
-        if !self.incoming.is_greeted() && now.duration_since(self.started) > self.pulse.patience() {
-            return Err(FarError::Silent(self.pulse.patience()).into());
+            Due::Nothing(quiet) => Ok(Some(quiet)),
         }
+    }
+
+    /// Sleeps until something may have happened, as long as `wait` at most.
+    fn sleep(&mut self, wait: Duration) -> Result<(), Stop> {
         let wait = match self.near_progress {
             Progress::TooManyInFlight => wait.min(IN_FLIGHT_RETRY),
             _ => wait,
@@ -191,12 +211,12 @@ impl<E: End> Relay<E> {
             self.outgoing.is_roomy(),
             self.near_progress == Progress::Blocked,
         );
-        // A descriptor without a flag would wake for its end only, which must wait, too.
-        let streams = [(self.far.as_fd(), far), (self.near.as_fd(), near)];
-        let polled_streams = streams.iter().filter(|(_, flags)| !flags.is_empty());
-        let mut polled: Vec<_> = polled_streams
-            .map(|(stream, flags)| PollFd::new(*stream, *flags))
-            .collect();
+        // The near link without a flag wakes for its end, which must not wait for a peer that takes nothing. The far
+        // stream would, too, but its end has to wait.
+        let mut polled = vec![PollFd::new(self.near.as_fd(), near)];
+        if !far.is_empty() {
+            polled.push(PollFd::new(self.far.as_fd(), far));
+        }
         if !timeout.is_zero() {
             let others = self.lanes.descriptors();
             polled.extend(others.map(|other| PollFd::new(other, PollFlags::POLLIN)));
@@ -206,14 +226,16 @@ impl<E: End> Relay<E> {
             Err(Errno::EINTR) => return Ok(Ready::default()),
             Err(error) => return Err(error.into()),
         }
-        let far_index = 0;
-        let near_index = usize::from(!far.is_empty());
-        let is_ready = |index: usize, flags: PollFlags| {
-            flags.contains(PollFlags::POLLIN) && polled[index].any().unwrap_or(true)
+        let revents = |index: usize| {
+            let polled: Option<&PollFd<'_>> = polled.get(index);
+            polled
+                .and_then(PollFd::revents)
+                .unwrap_or(PollFlags::POLLIN)
         };
+        self.near_hung_up |= revents(0).contains(PollFlags::POLLHUP);
         Ok(Ready {
-            far: is_ready(far_index, far),
-            near: is_ready(near_index, near),
+            near: self.near_hung_up || near.contains(PollFlags::POLLIN) && !revents(0).is_empty(),
+            far: far.contains(PollFlags::POLLIN) && !revents(1).is_empty(),
         })
     }
 
@@ -264,7 +286,8 @@ impl<E: End> Relay<E> {
     fn receive_near(&mut self) -> Result<bool, Stop> {
         let mut did = false;
         for _ in 0..FRAMES_PER_TURN {
-            if !self.outgoing.is_roomy() {
+            // What one that has closed has left is no more than its socket holds.
+            if !self.outgoing.is_roomy() && !self.near_hung_up {
                 break;
             }
             match self.near.try_recv().map_err(FarError::from)? {
@@ -291,7 +314,7 @@ impl<E: End> Relay<E> {
         Ok(did)
     }
 
-    fn flush_near(&mut self) -> Result<bool, Stop> {
+    pub(super) fn flush_near(&mut self) -> Result<bool, Stop> {
         let mut did = false;
         if self.near_progress != Progress::Sent {
             self.near_progress = self.near.flush().map_err(FarError::from)?;
@@ -322,73 +345,6 @@ impl<E: End> Relay<E> {
         f(&mut self.end, &mut ways);
         self.to_near.extend(near);
     }
-
-    /// The far side is done: what it has said before is passed on, or a lane that it has filled would have no reader.
-    fn finish_near(&mut self) {
-        let deadline = Instant::now() + self.pulse.patience();
-        while Instant::now() < deadline && self.flush_near().is_ok() {
-            let flags = match self.near_progress {
-                Progress::Sent if self.to_near.is_empty() => return,
-                Progress::Closed => return,
-                Progress::Blocked => PollFlags::POLLOUT,
-                Progress::Sent | Progress::TooManyInFlight => PollFlags::empty(),
-            };
-            let mut polled = [PollFd::new(self.near.as_fd(), flags)];
-            let _ = ppoll(&mut polled, Some(TimeSpec::from(IN_FLIGHT_RETRY)), None);
-        }
-    }
-
-    /// The near side is done: what it has left in its rings is sent, then the other side closes.
-    fn say_goodbye(&mut self) -> Result<(), FarError> {
-        let mut said = false;
-        let mut progress = Instant::now();
-        loop {
-            let did = self.lanes.pump(&mut self.outgoing);
-            if !did && !said && self.outgoing.is_roomy() {
-                self.lanes.end_sources(&mut self.outgoing);
-                Packet::Goodbye.encode(self.outgoing.buffer());
-                said = true;
-            }
-            if self.outgoing.flush(&self.far)? > 0 {
-                progress = Instant::now();
-            }
-            if said && self.outgoing.unsent() == 0 {
-                break;
-            }
-            if progress.elapsed() > self.pulse.patience() {
-                return Err(FarError::Silent(self.pulse.patience()));
-            }
-            if self.outgoing.unsent() > 0 {
-                self.wait_far(PollFlags::POLLOUT)?;
-            }
-        }
-        let _ = self.far.shutdown(Shutdown::Write);
-        self.await_end()
-    }
-
-    /// Reads until the other side has closed, which it does when it has taken everything.
-    fn await_end(&mut self) -> Result<(), FarError> {
-        let deadline = Instant::now() + self.pulse.patience();
-        loop {
-            match self.incoming.fill(&self.far) {
-                Ok(Arrived::End) => return Ok(()),
-                Ok(Arrived::Nothing) => self.wait_far(PollFlags::POLLIN)?,
-                Ok(Arrived::Some) => while self.incoming.next()?.is_some() {},
-                Err(error) => return Err(error.into()),
-            }
-            if Instant::now() > deadline {
-                return Err(FarError::Silent(self.pulse.patience()));
-            }
-        }
-    }
-
-    fn wait_far(&self, flags: PollFlags) -> Result<(), FarError> {
-        let mut polled = [PollFd::new(self.far.as_fd(), flags)];
-        match ppoll(&mut polled, Some(TimeSpec::from(WAIT_STEP)), None) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(FarError::Wait(error.into())),
-        }
-    }
 }
 
 impl<T: Into<FarError>> From<T> for Stop {
@@ -401,5 +357,4 @@ impl<T: Into<FarError>> From<T> for Stop {
 const SPIN: Duration = Duration::from_micros(50);
 /// So that a busy link does not keep the lanes waiting.
 const FRAMES_PER_TURN: usize = 32;
-const IN_FLIGHT_RETRY: Duration = Duration::from_millis(10);
-const WAIT_STEP: Duration = Duration::from_millis(100);
+pub(super) const IN_FLIGHT_RETRY: Duration = Duration::from_millis(10);

@@ -3,7 +3,7 @@
 use super::{
     CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record,
     max_payload_bytes,
-    record::{parse_commit_word, record_bytes},
+    record::{MORE, parse_commit_word, record_bytes},
 };
 use crate::sync::{Ordering, Site};
 
@@ -61,6 +61,18 @@ pub enum Violation {
     #[error("records without a message before position {position}")]
     Prelude {
         /// Behind them.
+        position: u64,
+    },
+    /// A record where the producer knew of no room.
+    #[error("a record at position {position}, before the reader had made room there")]
+    Overrun {
+        /// Where it stands.
+        position: u64,
+    },
+    /// More records that belong together than a ring takes at once.
+    #[error("a batch of too many records before position {position}")]
+    Batch {
+        /// Behind those that were looked at.
         position: u64,
     },
     /// A gap record of the wrong length, or with counts below those that were told before.
@@ -121,7 +133,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     #[inline(always)]
     pub fn ready(&self) -> Option<Record> {
         let word = self.load_commit_word();
-        if word as u32 != Kind::Message as u32 {
+        if word as u32 & !(MORE as u32) != Kind::Message as u32 {
             return None;
         }
         let (len_bytes, offset) = ((word >> 32) as usize, self.offset());

@@ -3,6 +3,11 @@
 //! The reader of the other ring has a cursor, which counts for the first ring as well, for positions are the same in both:
 //! so all that is on its way fits behind it, and nobody needs a credit of another kind.
 //!
+//! # Orderings
+//! None of its own, so the models of `loom-tests` speak for it. A [`Tail`] loads the commit word, the drop counters, then the
+//! commit word again, as a `Consumer` does, at the same sites; its cursor is stored later, by the thread that has copied the
+//! bytes out. A [`Replica`] is a [`Producer`], whose drops are counted with nothing staged, as `DropLog::count` has it.
+//!
 //! # Bytes
 //! Records one behind the other, each a header and a payload padded to whole cells, as they lie in the ring; words are
 //! little-endian. Pads are left out: where the ring's end demands one, the other ring has one too.
@@ -11,7 +16,7 @@ use super::consumer::checked;
 use super::{
     CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, NoRoom, Position, Producer, Read,
     Violation, Write,
-    record::{parse_commit_word, record_bytes},
+    record::{MORE, parse_commit_word, record_bytes},
 };
 use crate::sync::Site;
 
@@ -86,41 +91,72 @@ impl<S: Read> Tail<S> {
     }
 
     /// Appends the bytes of the next records, until `enough` have come or there are no more. What stands before a message
-    /// (its topic, a gap) is never parted from it.
-    pub fn take(&mut self, out: &mut Vec<u8>, enough: usize) -> Result<(), Violation> {
+    /// (its topic, a gap) is never parted from it, nor is a batch. `cursor` is what the producer was shown.
+    ///
+    /// # Errors
+    /// No producer puts such records there. Whatever is taken goes into a [`Replica`] that stands at the same position and
+    /// whose reader has come as far as `cursor`: what that would refuse is refused here, where it is known whose fault it is.
+    pub fn take(
+        &mut self,
+        out: &mut Vec<u8>,
+        enough: usize,
+        cursor: Position,
+    ) -> Result<(), Violation> {
         let start = out.len();
+        // A batch takes half the ring at most, with what may stand before it.
+        let longest = (self.storage.capacity() / 2 + LONGEST_PRELUDE_BYTES).saturating_add(enough);
         let mut before_message = 0;
+        let mut pad_bytes = 0;
+        let limit = cursor.0.saturating_add(self.storage.capacity() as u64);
         loop {
             let word = self.load_commit_word();
+            let position = self.position.0;
             if word == 0 {
-                return Ok(());
+                // Committed with the record that it makes way for.
+                return match pad_bytes {
+                    0 => Ok(()),
+                    _ => Err(Violation::Pad { position }),
+                };
             }
             let record = checked(&self.storage, self.position, word)?;
+            let record_bytes = record_bytes(record.len_bytes);
+            // The header behind the record must have room, too.
+            if position + (record_bytes + CELL_BYTES) as u64 > limit {
+                return Err(Violation::Overrun { position });
+            }
             match record.kind {
                 Kind::Pad if record.offset + record.len_bytes != self.storage.capacity() => {
-                    return Err(Violation::Pad {
-                        position: self.position.0,
-                    });
+                    return Err(Violation::Pad { position });
                 }
-                Kind::Pad => {}
+                Kind::Pad => pad_bytes = record_bytes,
+                // It would have fitted before the end.
+                _ if record_bytes <= pad_bytes => return Err(Violation::Pad { position }),
+                Kind::Topic | Kind::Gap if record.len_bytes > LONGEST_PRELUDE_BYTES => {
+                    return Err(Violation::Prelude { position });
+                }
                 _ => {
+                    pad_bytes = 0;
                     let at = out.len();
-                    let len = record_bytes(record.len_bytes);
-                    out.resize(at + len, 0);
+                    out.resize(at + record_bytes, 0);
                     let (header, payload) = out[at..].split_at_mut(CELL_BYTES);
                     header[..8].copy_from_slice(&word.to_le_bytes());
                     header[8..].copy_from_slice(&record.detail.to_le_bytes());
                     self.storage.copy_out(record.offset, payload);
                 }
             }
-            self.position.0 += record_bytes(record.len_bytes) as u64;
+            self.position.0 += record_bytes as u64;
             if record.kind.is_message() {
                 before_message = 0;
-                if out.len() - start >= enough {
+                if out.len() - start >= enough && word & MORE == 0 {
                     return Ok(());
                 }
             } else {
                 before_message += 1;
+            }
+            if out.len() - start > longest {
+                return Err(Violation::Batch {
+                    position: self.position.0,
+                });
             }
             // A gap, a topic and a pad before each of them are the most that a producer puts before a message.
             if before_message > 5 {
@@ -188,7 +224,8 @@ impl<S: Write, C: Cursor> Replica<S, C> {
         self.producer.committed()
     }
 
-    /// Writes records, all of which become visible at once; none on an error.
+    /// Writes records, which become visible at once, but for those before a gap: they do before the gap is counted, or a
+    /// reader that has run dry would find the counters first. On an error, those behind the last gap are not written.
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), ReplicaError> {
         while !bytes.is_empty() {
             match self.stage_one(bytes) {
@@ -230,7 +267,8 @@ impl<S: Write, C: Cursor> Replica<S, C> {
         let (payload, rest) = rest.split_at_checked(padded).ok_or(malformed)?;
         let payload = &payload[..len];
         if let (Kind::Gap, Ok(counts)) = (kind, payload.try_into()) {
-            // The reader demands that the counters are never behind a gap record.
+            // The reader demands that the counters are never behind a gap record, nor ahead of what comes before it.
+            self.producer.commit();
             self.set_drops(DropCounts::from_bytes(counts));
         }
         match self.producer.stage_copy(kind, payload, detail) {
@@ -240,3 +278,6 @@ impl<S: Write, C: Cursor> Replica<S, C> {
         }
     }
 }
+
+/// More than a topic definition, or a gap, has.
+const LONGEST_PRELUDE_BYTES: usize = 4096;

@@ -22,6 +22,8 @@ pub struct Producer<S, C> {
     cleared: Position,
     /// Commit word of the first staged record, which is stored last.
     first_word: u64,
+    /// Where the last staged record stands, its commit word.
+    last: (usize, u64),
     /// The first position that must not be written: slowest known cursor plus capacity. May be stale, never too high.
     limit: Position,
     drops: DropLog,
@@ -72,6 +74,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             is_followed: true,
             cleared: Position(0),
             first_word: 0,
+            last: (0, 0),
             limit,
             drops: DropLog::default(),
             gap_staged: false,
@@ -322,7 +325,10 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         let first = self.staged == self.committed;
         if first {
             self.first_word = word;
+        } else {
+            self.mark_followed();
         }
+        self.last = (offset, word);
         if !first || !Site::BatchFirstWordLast.holds() {
             // Relaxed: no reader gets here before `commit` stores the first word with release. (The mutant stores that
             // one here, with release, so that nothing but the order of words is wrong.)
@@ -334,6 +340,18 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             self.storage.commit_word(offset).store(word, order);
         }
         self.staged.0 += record::record_bytes(len) as u64;
+    }
+
+    /// Says in the last staged record that more of its batch follows.
+    fn mark_followed(&mut self) {
+        let (offset, word) = self.last;
+        if offset == self.offset(self.committed) {
+            self.first_word |= record::MORE;
+        } else {
+            // Relaxed: as in `put`.
+            let followed = self.storage.commit_word(offset);
+            followed.store(word | record::MORE, Ordering::Relaxed);
+        }
     }
 
     /// Looks at the cursors until `end` lies below the limit.

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bits 8..32 zero, bits 32..64 payload length in bytes |
+//! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bit 8 set if more of its batch follows, bits 9..32 zero, bits 32..64 payload length in bytes |
 //! | 8..16 | detail, u64: the topic id of a message or of a topic definition; else zero |
 
 /// Bytes of a cell: the size of a header, the alignment of every record and of every payload.
@@ -63,6 +63,10 @@ impl Kind {
     }
 }
 
+/// Set in the commit word of a record behind which more of its batch follows: whoever carries a ring over keeps them
+/// together.
+pub(super) const MORE: u64 = 1 << 8;
+
 /// The commit word of a record.
 #[inline(always)]
 pub(super) const fn commit_word(kind: Kind, payload_len: u32) -> u64 {
@@ -72,7 +76,7 @@ pub(super) const fn commit_word(kind: Kind, payload_len: u32) -> u64 {
 /// Kind and payload length in a commit word; `None` if it is not one.
 #[inline(always)]
 pub(super) const fn parse_commit_word(word: u64) -> Option<(Kind, u32)> {
-    if word & 0xffff_ff00 != 0 {
+    if word & 0xffff_ff00 & !MORE != 0 {
         return None;
     }
     match Kind::from_byte(word as u8) {
@@ -99,7 +103,7 @@ mod tests {
 
     #[test]
     fn words_that_no_producer_stores_are_refused() {
-        for word in [6, 0xff, 0x101, 0x0100_0001, 1 << 31 | 1] {
+        for word in [6, 0xff, 0x201, 0x0100_0001, 1 << 31 | 1] {
             assert_eq!(parse_commit_word(word), None, "{word:#x}");
         }
         assert_eq!(

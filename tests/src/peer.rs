@@ -69,7 +69,18 @@ impl Script {
 impl Peer {
     /// A role in a process of its own.
     pub fn process(role: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program())
+        Self::start(Command::new(program()), role, arguments)
+    }
+
+    /// A role in a process of its own, in a network namespace.
+    pub fn process_in(namespace: &str, role: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program());
+        Self::start(command, role, arguments)
+    }
+
+    fn start(mut command: Command, role: &str, arguments: &[&str]) -> Self {
+        let mut child = command
             .arg(role)
             .args(arguments)
             .stdin(Stdio::piped())

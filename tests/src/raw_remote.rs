@@ -38,6 +38,12 @@ impl RawRemote {
         raw
     }
 
+    /// The same connection once more, for another thread.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        let stream = self.stream.try_clone()?;
+        Ok(Self { stream })
+    }
+
     /// Sends bytes as they are; the broker may have closed.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

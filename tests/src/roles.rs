@@ -5,6 +5,7 @@ mod doomed;
 mod forking;
 mod many_async;
 mod quiet;
+mod remote;
 mod visit;
 
 use std::fs::File;
@@ -61,6 +62,10 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("forking", [address, listen, speak]) => forking::forking(address, listen, speak, script),
         ("visitor", [address, listen, speak]) => visit::visitor(address, listen, speak, script),
         ("host", [address, speak, listen]) => visit::host(address, speak, listen, script),
+        ("remote", [address, pattern, policy, patience_ms]) => {
+            let patience = Duration::from_millis(patience_ms.parse().unwrap());
+            remote::subscriber(address, pattern, policy, patience, script);
+        }
         _ => panic!("no role {role} with {arguments:?}"),
     }
 }

@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Hosts {
     broker: Broker,
     way: Way,
+    patience: Duration,
 }
 
 /// A way between two hosts: passes bytes on in both directions.
@@ -27,11 +28,17 @@ struct Way {
     address: String,
     /// Nothing passes any more, nothing is closed: a cable was pulled.
     is_dark: Arc<AtomicBool>,
+    /// Nothing passes while somebody else has this.
+    gate: Arc<Mutex<()>>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Hosts {
     fn new() -> Self {
+        Self::with_patience(PATIENCE)
+    }
+
+    fn with_patience(patience: Duration) -> Self {
         let broker = Broker::builder()
             .listen(
                 format!("memory:remote-{:?}", std::thread::current().id())
@@ -39,11 +46,15 @@ impl Hosts {
                     .unwrap(),
             )
             .listen("tcp://127.0.0.1:0".parse().unwrap())
-            .peer_timeout(PATIENCE)
+            .peer_timeout(patience)
             .start()
             .unwrap();
         let way = Way::to(&broker.addresses()[1].to_string());
-        Self { broker, way }
+        Self {
+            broker,
+            way,
+            patience,
+        }
     }
 
     fn local(&self) -> Client {
@@ -56,7 +67,7 @@ impl Hosts {
     fn remote(&self) -> Client {
         Client::builder()
             .name("remote")
-            .peer_timeout(PATIENCE)
+            .peer_timeout(self.patience)
             .connect(&self.way.address)
             .unwrap()
     }
@@ -69,9 +80,11 @@ impl Way {
         let way = Self {
             address: format!("tcp://{}", listener.local_addr().unwrap()),
             is_dark: Arc::default(),
+            gate: Arc::default(),
             streams: Arc::default(),
         };
         let (is_dark, streams) = (way.is_dark.clone(), way.streams.clone());
+        let gate = way.gate.clone();
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let (Ok(near), Ok(far)) = (near, TcpStream::connect(&target)) else {
@@ -79,8 +92,8 @@ impl Way {
                 };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let is_dark = is_dark.clone();
-                    std::thread::spawn(move || pass(from, to, &is_dark));
+                    let (is_dark, gate) = (is_dark.clone(), gate.clone());
+                    std::thread::spawn(move || pass(from, to, &is_dark, &gate));
                 }
                 streams.lock().unwrap().extend([near, far]);
             }
@@ -100,7 +113,7 @@ impl Way {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, is_dark: &AtomicBool) {
+fn pass(mut from: TcpStream, mut to: TcpStream, is_dark: &AtomicBool, gate: &Mutex<()>) {
     use std::io::{Read, Write};
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -108,6 +121,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_dark: &AtomicBool) {
             Ok(0) | Err(_) => break,
             Ok(_) if is_dark.load(Ordering::SeqCst) => {}
             Ok(count) => {
+                drop(gate.lock().unwrap());
                 if to.write_all(&buffer[..count]).is_err() {
                     break;
                 }
@@ -205,6 +219,38 @@ fn a_publisher_whose_way_breaks_is_told_what_may_be_lost() {
     assert!(
         delivery.lanes == 0 && delivery.route_unknown,
         "{delivery:?}"
+    );
+}
+
+#[test]
+fn a_publisher_that_waits_while_its_way_breaks_is_told_what_may_be_lost() {
+    let hosts = Hosts::new();
+    let (local, remote) = (hosts.local(), hosts.remote());
+    let subscriber = local.subscriber::<Bytes>("t");
+    let deadline = Duration::from_secs(600);
+    let mut slow = subscriber
+        .overflow(Overflow::Block { deadline })
+        .open()
+        .unwrap();
+    let mut publisher = small_publisher(&remote, "t");
+    let topic = publisher.resolve("t").unwrap();
+    let mut publish = || publisher.publish_to(&topic, Bytes::new(&[1; 1000]));
+    // More than one ring: the publisher has been told of the cursor.
+    for _ in 0..20 {
+        assert_eq!(publish().unwrap().lanes, 1);
+        assert_eq!(slow.recv().unwrap().len(), 1000);
+    }
+    let way = hosts.way;
+    let error = std::thread::scope(|scope| {
+        // The ring has room for a few; then one waits, the one behind it has nobody left to publish to.
+        let publishing = scope.spawn(move || (0..50).find_map(|_| publish().err()));
+        way.cut();
+        publishing.join().unwrap()
+    });
+    let error = error.unwrap();
+    assert!(
+        matches!(error, PublishError::TransportLost { unconfirmed: 2.. }),
+        "{error:?}"
     );
 }
 
@@ -312,4 +358,44 @@ fn guarantee_6_the_end_of_a_broker_is_told_on_another_host() {
     // The publisher lives on, so there may be more that does not come.
     assert_eq!(lost_by_transport(&mut subscriber), 0);
     assert!(matches!(subscriber.recv(), Err(RecvError::BrokerGone)));
+}
+
+/// Patterns change while messages are on their way: those were published to a subscriber that there was.
+#[test]
+fn what_is_on_its_way_when_its_pattern_goes_arrives() {
+    let hosts = Hosts::with_patience(Duration::from_secs(60));
+    let (local, remote) = (hosts.local(), hosts.remote());
+    let mut subscriber = local.subscriber::<Bytes>("t").open().unwrap();
+    subscriber.add_pattern("other").unwrap();
+    let mut publisher = small_publisher(&remote, "t");
+    publisher.publish("t", Bytes::new(b"before")).unwrap();
+    assert_eq!(&*subscriber.recv().unwrap(), b"before");
+    let gate = hosts.way.gate.lock().unwrap();
+    for _ in 0..3 {
+        let delivery = publisher.publish("t", Bytes::new(b"on its way")).unwrap();
+        assert_eq!(delivery.lanes, 1);
+    }
+    // Answered although the other host says nothing: a barrier is not waited for without end.
+    subscriber.remove_pattern("t").unwrap();
+    drop(gate);
+    subscriber.add_pattern("t").unwrap();
+    for _ in 0..3 {
+        assert_eq!(&*subscriber.recv().unwrap(), b"on its way");
+    }
+    publisher.publish("t", Bytes::new(b"after")).unwrap();
+    assert_eq!(&*subscriber.recv().unwrap(), b"after");
+}
+
+#[test]
+fn the_rings_of_subscribers_that_have_closed_are_given_back() {
+    let hosts = Hosts::new();
+    let (local, remote) = (hosts.local(), hosts.remote());
+    let mut publisher = local.publisher::<Bytes>("t").open().unwrap();
+    // More than a relay makes rings for at a time.
+    for _ in 0..24 {
+        let subscriber = remote.subscriber::<Bytes>("t").ring_bytes(32 << 20);
+        let mut subscriber = subscriber.open().unwrap();
+        publisher.publish("t", Bytes::new(b"x")).unwrap();
+        assert_eq!(&*subscriber.recv().unwrap(), b"x");
+    }
 }

@@ -1,5 +1,6 @@
 //! Peers on other hosts that break the rules, dribble, fall silent: each harms itself only.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringmain::broker::Broker;
@@ -184,7 +185,7 @@ fn a_publisher_that_exceeds_its_credit_is_dropped_and_its_end_is_told() {
     for _ in 0..10 {
         assert_eq!(subscriber.recv().unwrap().len(), 64);
     }
-    // Ten messages fit. Sixty are more than the ring, whatever the subscriber has read.
+    // More than a ring: there is no room, whatever the subscriber has read, and told, by now.
     let more = records(60);
     raw.send((2, lane, first.len() as u64, more));
     assert!(raw.is_dropped());
@@ -290,6 +291,27 @@ fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
     for _ in 0..3 {
         assert_eq!(&*subscriber.recv().unwrap(), &[7; 64]);
     }
+    bus.assert_well();
+}
+
+/// A busy peer must not take a busy relay for a silent one.
+#[test]
+fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
+    let mut bus = Bus::new("busy");
+    let mut raw = RawRemote::join(&bus.address);
+    let mut flood = raw.try_clone().unwrap();
+    let is_told = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let alive = packet(7, 0, 0, &[]).repeat(10_000);
+            while !is_told.load(Ordering::Relaxed) {
+                flood.send_bytes(&alive);
+            }
+        });
+        let told = (0..3).all(|_| raw.receive().is_some_and(|packet| packet.0 == 7));
+        is_told.store(true, Ordering::Relaxed);
+        assert!(told);
+    });
     bus.assert_well();
 }
 

@@ -2,12 +2,14 @@
 
 mod barrier;
 mod garbage;
+mod held;
 mod lanes;
 mod limits;
 mod lists;
 mod matching;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -61,6 +63,10 @@ impl Bus {
 
     /// A connection of a process whose descriptor is 1000 + session.
     pub(super) fn connect(&mut self, uid: u32) -> SessionId {
+        self.connect_from(uid, None)
+    }
+
+    fn connect_from(&mut self, uid: u32, remote: Option<SocketAddr>) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         self.event(Event::Connected {
@@ -68,7 +74,7 @@ impl Bus {
             peer: Peer {
                 uid,
                 pid: 1,
-                remote: None,
+                remote,
             },
             process: 1000 + self.sessions as u32,
         });
@@ -78,11 +84,22 @@ impl Bus {
     /// A client that has read its welcome.
     pub(super) fn join(&mut self, name: &str) -> SessionId {
         let session = self.connect(OWNER);
+        self.greet(session, name);
+        session
+    }
+
+    /// A client on another host that has read its welcome.
+    pub(super) fn join_remote(&mut self, name: &str) -> SessionId {
+        let session = self.connect_from(OWNER, Some(([192, 0, 2, 1], 40_000).into()));
+        self.greet(session, name);
+        session
+    }
+
+    fn greet(&mut self, session: SessionId, name: &str) {
         self.send(session, ToBroker::Hello { name: name.into() });
         let welcome = self.engine.poll_transmit(session).unwrap();
         assert!(matches!(welcome.frame, ToClient::Welcome(_)));
         assert_eq!(welcome.descriptors, [EPOCH_DESCRIPTOR]);
-        session
     }
 
     pub(super) fn send(&mut self, session: SessionId, frame: ToBroker) -> Vec<Action> {
