@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::client::error::{LaneFault, RecvError};
+use crate::client::subscriber::{Gap, GapCause};
 use crate::lane::{CursorPage, Reader};
 use crate::message::{MessageType, Timestamp};
 use crate::ring::{Ending, Record};
@@ -97,5 +99,21 @@ impl InLane {
 
     pub(in crate::client) fn publisher(&self) -> &Arc<PublisherIdentity> {
         &self.publisher
+    }
+}
+
+/// What a subscriber is told of a lane that was to come and does not.
+pub(super) fn refused(publisher: String, refusal: LaneRefusal) -> RecvError {
+    match refusal {
+        LaneRefusal::TransportLost => RecvError::Gap(Gap {
+            lost: 0,
+            first_sequence: 0,
+            cause: GapCause::TransportLost,
+            publisher,
+        }),
+        refusal => RecvError::Lane {
+            publisher,
+            cause: LaneFault::Refused(refusal),
+        },
     }
 }

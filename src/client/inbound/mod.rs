@@ -15,13 +15,12 @@ use crate::lane::{CursorPage, LaneError, Next};
 use crate::ring::{DropCounts, Ending, Record};
 use crate::segment::fork::ProcessMark;
 use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
-use crate::wire::LaneRefusal;
 
 use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
-use super::subscriber::{Gap, GapCause};
 
+use lane::refused;
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
 use pace::Pace;
 pub(super) use port::SubscriberPort;
@@ -458,22 +457,6 @@ impl Inbound {
                 }
             }
         }
-    }
-}
-
-/// What a subscriber is told of a lane that was to come and does not.
-fn refused(publisher: String, refusal: LaneRefusal) -> RecvError {
-    match refusal {
-        LaneRefusal::TransportLost => RecvError::Gap(Gap {
-            lost: 0,
-            first_sequence: 0,
-            cause: GapCause::TransportLost,
-            publisher,
-        }),
-        refusal => RecvError::Lane {
-            publisher,
-            cause: LaneFault::Refused(refusal),
-        },
     }
 }
 
