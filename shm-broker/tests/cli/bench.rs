@@ -34,6 +34,8 @@ fn round_trips_are_measured_however_somebody_waits() {
         &["--wait", "park"],
         &["--size", "4000", "--transport", "memory"],
         &["--rate", "1000", "--wait", "park"],
+        &["--size", "48", "--wait", "async"],
+        &["--transport", "tcp", "--wait", "park"],
     ] {
         let last = bench(&[&["rtt"], args].concat());
         assert_latencies(&last);
@@ -48,6 +50,8 @@ fn streams_arrive_whole() {
         &["throughput"][..],
         &["throughput", "--batch", "32"],
         &["throughput", "--transport", "memory", "--size", "1048576"],
+        &["throughput", "--transport", "tcp", "--size", "1024"],
+        &["throughput", "--wait", "async"],
         &["fanout", "--subscribers", "3"],
     ] {
         let last = bench(args);
@@ -73,8 +77,7 @@ fn what_cannot_be_measured_is_refused_with_its_reason() {
         (&["rtt", "--size", "8"], "from 16"),
         (&["rtt", "--batch", "2"], "an answer is waited for"),
         (&["throughput", "--subscribers", "2"], "have one"),
-        (&["rtt", "--wait", "async"], "not built yet"),
-        (&["rtt", "--transport", "tcp"], "not built yet"),
+        (&["fanout", "--transport", "tcp"], "--transport tcp"),
         (&["rtt", "--rate", "0"], "messages per second"),
     ] {
         let ended = run(&[&["bench"], args].concat());

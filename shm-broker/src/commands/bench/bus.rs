@@ -11,7 +11,9 @@ use crate::ending::Failure;
 
 /// Joins the bus of a benchmark.
 pub fn connect(task: &Task) -> Result<Client, Failure> {
-    Ok(Client::connect(&task.bus)?)
+    let is_far = matches!(task.part, Part::Echo | Part::Subscribe { .. });
+    let far = task.far_bus.as_ref().filter(|_| is_far);
+    Ok(Client::connect(far.unwrap_or(&task.bus))?)
 }
 
 /// A publisher with what it has not published yet.
@@ -81,6 +83,7 @@ impl<B: Body> Outlet for BusOutlet<B> {
 /// A subscriber.
 pub struct BusInlet<B: Body> {
     subscriber: Subscriber<B::Message>,
+    awaits: bool,
 }
 
 impl<B: Body> BusInlet<B> {
@@ -96,7 +99,10 @@ impl<B: Body> BusInlet<B> {
             .overflow(Overflow::Block { deadline: DEADLINE })
             .wait(wait)
             .open()?;
-        Ok(Self { subscriber })
+        Ok(Self {
+            subscriber,
+            awaits: task.wait == Waiting::Async,
+        })
     }
 }
 
@@ -104,7 +110,12 @@ impl<B: Body> Inlet for BusInlet<B> {
     #[inline(always)]
     fn receive(&mut self) -> Result<Seen, Failure> {
         loop {
-            match self.subscriber.recv() {
+            let received = match self.awaits {
+                false => self.subscriber.recv(),
+                // Its executor lets the thread that waits drive the reactor: no other thread has to be woken.
+                true => async_io::block_on(self.subscriber.recv_async()),
+            };
+            match received {
                 Ok(sample) => {
                     let words = B::view(&sample).iter().map(|word| word.to_native());
                     return Ok(Seen::of(words));

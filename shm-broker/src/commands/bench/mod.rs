@@ -70,14 +70,16 @@ pub struct Bench {
 /// Why a benchmark cannot be run as it was asked for.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     #[error("--size {0}: give a multiple of 8 from {LEAST_BYTES} to {MOST_BYTES}")]
     Size(usize),
     #[error("--batch {0}: an answer is waited for after each message of rtt")]
     Batch(u32),
     #[error("--subscribers {0}: rtt and throughput have one")]
     Subscribers(u32),
+    #[error(
+        "--transport tcp: rtt and throughput have a bare connection to be compared with, fanout has not"
+    )]
+    TcpFanout,
     #[error("--pin needs two cores, {0} can be used")]
     Cores(usize),
 }
@@ -85,6 +87,8 @@ enum Unusable {
 /// A broker of its own, until the value is dropped.
 struct Bus {
     address: String,
+    /// For receivers that are to be on another host.
+    far: Option<String>,
     _broker: Broker,
     _directory: TempDir,
 }
@@ -141,13 +145,10 @@ impl Bench {
                 ..
             } => Err(Unusable::Batch(self.batch)),
             Self {
-                wait: Some(Waiting::Async),
-                ..
-            } => Err(Unusable::NotBuilt("--wait async")),
-            Self {
+                question: Question::Fanout,
                 transport: Transport::Tcp,
                 ..
-            } => Err(Unusable::NotBuilt("--transport tcp")),
+            } => Err(Unusable::TcpFanout),
             Self { size, .. }
                 if !size.is_multiple_of(8) || !(LEAST_BYTES..=MOST_BYTES).contains(size) =>
             {
@@ -168,6 +169,7 @@ impl Bench {
             part: Part::Ping,
             contender: Contender::Raw,
             bus: bus.address.clone(),
+            far_bus: bus.far.clone(),
             size_bytes: self.size,
             subscribers,
             wait: self.wait.unwrap_or(match self.question {
@@ -195,11 +197,12 @@ impl Bench {
     }
 
     fn raw_is(&self) -> &'static str {
-        match (self.question, self.wait) {
-            (Question::Rtt, None | Some(Waiting::Spin)) => "bare mailbox",
-            (Question::Rtt, _) => "bare socket pair",
-            (Question::Throughput, _) => "bare ring",
-            (Question::Fanout, _) => "bare ring that all read",
+        match (self.question, self.transport, self.wait) {
+            (_, Transport::Tcp, _) => "bare connection",
+            (Question::Rtt, _, None | Some(Waiting::Spin)) => "bare mailbox",
+            (Question::Rtt, ..) => "bare socket pair",
+            (Question::Throughput, ..) => "bare ring",
+            (Question::Fanout, ..) => "bare ring that all read",
         }
     }
 }
@@ -216,10 +219,15 @@ impl Bus {
                 format!("unix:{}", directory.path().join("bus.sock").display())
             }
         };
-        let listen: Address = address.parse()?;
+        let mut builder = Broker::builder().listen(address.parse()?);
+        if transport == Transport::Tcp {
+            builder = builder.listen("tcp://127.0.0.1:0".parse()?);
+        }
+        let broker = builder.start()?;
         Ok(Self {
             address,
-            _broker: Broker::builder().listen(listen).start()?,
+            far: broker.addresses().get(1).map(Address::to_string),
+            _broker: broker,
             _directory: directory,
         })
     }

@@ -1,6 +1,7 @@
 //! What each process of a benchmark does: `bench-role`, hidden.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -14,8 +15,9 @@ use super::measure;
 use super::message::{Body, with_body};
 use super::raw::memory::{Mailbox, RingReader, RingWriter};
 use super::raw::socket::{SocketReader, SocketWriter};
+use super::raw::tcp::{PacketReader, PacketWriter};
 use super::report::Told;
-use super::task::{Contender, Part, Task, Waiting};
+use super::task::{Contender, Part, Task, Transport, Waiting};
 use crate::commands::children::{DeathSignal, die_with_parent};
 use crate::ending::{Ending, Failure, Outcome};
 use crate::output;
@@ -77,6 +79,25 @@ fn without_a_bus<B: Body>(
     tell: Tell<'_>,
 ) -> Result<(), Failure> {
     let (readers, idle) = (task.subscribers, task.idle());
+    if task.transport == Transport::Tcp {
+        let stream = TcpStream::from(endpoint);
+        return match task.part {
+            Part::Ping | Part::Echo => {
+                let outlet = PacketWriter::single(stream.try_clone()?, body);
+                play(task, outlet, Some(PacketReader::new(stream, body)), tell)
+            }
+            Part::Publish => {
+                let outlet = match task.rate {
+                    None => PacketWriter::stream(stream, body),
+                    Some(_) => PacketWriter::single(stream, body),
+                };
+                play::<_, PacketReader<TcpStream, B>>(task, outlet, None, tell)
+            }
+            Part::Subscribe { .. } => {
+                measure::subscribe(task, PacketReader::new(stream, body), tell)
+            }
+        };
+    }
     match task.part {
         Part::Ping | Part::Echo if task.wait != Waiting::Spin => {
             let stream = UnixStream::from(endpoint);

@@ -1,5 +1,6 @@
 //! One round of one contender: its processes, or threads, from start to end.
 
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -172,6 +173,14 @@ fn parts(question: Question, subscribers: u32) -> Vec<Part> {
 
 /// What the raw contender's parts need: the same memory for all, or an end of a connection each. The bus needs none of it.
 fn endpoints(question: Question, task: &Task, parts: usize) -> Result<Vec<OwnedFd>, Failure> {
+    if task.transport == Transport::Tcp {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let one = TcpStream::connect(listener.local_addr()?)?;
+        let (other, _) = listener.accept()?;
+        one.set_nodelay(true)?;
+        other.set_nodelay(true)?;
+        return Ok(vec![one.into(), other.into()]);
+    }
     if question == Question::Rtt && task.wait != Waiting::Spin {
         let (one, other) = UnixStream::pair()?;
         return Ok(vec![one.into(), other.into()]);

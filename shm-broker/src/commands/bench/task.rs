@@ -77,6 +77,8 @@ pub struct Task {
     pub contender: Contender,
     /// Where the bus is.
     pub bus: String,
+    /// Where it is for receivers that are to be on another host.
+    pub far_bus: Option<String>,
     pub size_bytes: usize,
     pub subscribers: u32,
     pub wait: Waiting,
