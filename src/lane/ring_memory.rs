@@ -124,10 +124,19 @@ impl View {
 
     fn copy_out(&self, offset: usize, out: &mut [u8]) {
         assert!(offset <= self.capacity && out.len() <= self.capacity - offset);
-        for (index, chunk) in out.chunks_mut(8).enumerate() {
-            // Relaxed: ordered by the record's commit word. Whole words, for the payload is padded to 16 bytes.
-            let word = self.ring_word(offset + 8 * index).load(Ordering::Relaxed);
-            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
+        // Relaxed: ordered by the record's commit word. Whole words, for the payload is padded to 16 bytes.
+        let word = |at: usize| {
+            self.ring_word(offset + at)
+                .load(Ordering::Relaxed)
+                .to_ne_bytes()
+        };
+        let behind = out.len() / 8 * 8;
+        let (words, rest) = out.as_chunks_mut::<8>();
+        for (index, bytes) in words.iter_mut().enumerate() {
+            *bytes = word(8 * index);
+        }
+        if !rest.is_empty() {
+            rest.copy_from_slice(&word(behind)[..rest.len()]);
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Bench {
     /// How many subscribers; 4 unless given. For fanout.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     subscribers: Option<u32>,
-    /// How receivers wait; spin, but park for fanout, unless given.
+    /// How receivers wait; spin, but park for fanout and over TCP, unless given.
     #[arg(long, value_enum)]
     wait: Option<Waiting>,
     /// What the messages go through.
@@ -172,9 +172,10 @@ impl Bench {
             far_bus: bus.far.clone(),
             size_bytes: self.size,
             subscribers,
-            wait: self.wait.unwrap_or(match self.question {
-                Question::Rtt | Question::Throughput => Waiting::Spin,
-                Question::Fanout => Waiting::Park,
+            wait: self.wait.unwrap_or(match (self.question, self.transport) {
+                // Their relays need the cores; a bare connection sleeps, too.
+                (Question::Fanout, _) | (_, Transport::Tcp) => Waiting::Park,
+                (Question::Rtt | Question::Throughput, _) => Waiting::Spin,
             }),
             transport: self.transport,
             batch: self.batch,
