@@ -343,6 +343,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     /// Says in the last staged record that more of its batch follows.
+    #[inline]
     fn mark_followed(&mut self) {
         let (offset, word) = self.last;
         if offset == self.offset(self.committed) {
