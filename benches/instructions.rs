@@ -102,14 +102,14 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 
 #[library_benchmark]
 #[bench::one_lane(args = (1), setup = bus, config = at_most(146))]
-#[bench::four_lanes(args = (4), setup = bus, config = at_most(865))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(656))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
 }
 
 #[library_benchmark]
-#[bench::of_32(args = (1), setup = bus, config = at_most(89))]
+#[bench::of_32(args = (1), setup = bus, config = at_most(80))]
 fn publish_1000_in_batches(mut bus: Bus) -> Bus {
     let quotes = vec![bus.quote.clone(); BATCH];
     for _ in 0..COUNT / BATCH {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::lane::{MAX_TOPIC_IDS, TopicRef};
+use crate::lane::{MAX_TOPIC_IDS, TopicRef, Unstamped};
 use crate::sync::{AtomicU64, Ordering};
 use crate::topic::Topic;
 
@@ -205,7 +205,7 @@ impl Slot {
             id,
             generation: self.generation,
             name: self.topic.as_str(),
-            stamp: None,
+            stamp: Unstamped,
         }
     }
 }

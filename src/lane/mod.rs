@@ -16,6 +16,7 @@ pub use pages::CursorPages;
 pub use peer::Peer;
 pub use reader::{LaneError, Next, Reader};
 pub use ring_memory::{OwnRing, PeerRing};
+pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};
 
 /// Smallest ring, in bytes.

@@ -5,25 +5,85 @@ use crate::ring::{Kind, NoRoom, Producer};
 
 use super::{OwnRing, PeerCursor, TopicRef};
 
-impl TopicRef<'_> {
+/// Whether messages say when they were published. A type, so that all that concerns a stamp is gone where there is none.
+pub trait Stamp: Copy {
     /// What its messages are in a ring.
-    #[inline(always)]
-    pub(super) fn kind(&self) -> Kind {
-        match self.stamp {
-            None => Kind::Message,
-            Some(_) => Kind::Stamped,
-        }
-    }
-
+    const KIND: Kind;
     /// Bytes of the prefix.
+    const PREFIX_BYTES: usize;
+
+    /// Writes the prefix; gives what is behind it. `None` if it does not fit.
+    fn write(self, payload: &mut [u8]) -> Option<&mut [u8]>;
+
+    /// Stages a record: the prefix, then these bytes.
+    fn stage_copy(
+        self,
+        producer: &mut Producer<OwnRing, PeerCursor>,
+        bytes: &[u8],
+        detail: u64,
+    ) -> Result<(), NoRoom>;
+}
+
+/// Messages do not say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unstamped;
+
+impl Stamp for Unstamped {
+    const KIND: Kind = Kind::Message;
+    const PREFIX_BYTES: usize = 0;
+
     #[inline(always)]
-    pub(super) fn prefix_bytes(&self) -> usize {
-        match self.stamp {
-            None => 0,
-            Some(_) => Timestamp::BYTES,
-        }
+    fn write(self, payload: &mut [u8]) -> Option<&mut [u8]> {
+        Some(payload)
     }
 
+    #[inline]
+    fn stage_copy(
+        self,
+        producer: &mut Producer<OwnRing, PeerCursor>,
+        bytes: &[u8],
+        detail: u64,
+    ) -> Result<(), NoRoom> {
+        producer.stage_copy(Kind::Message, bytes, detail)
+    }
+}
+
+impl Stamp for &Timestamp {
+    const KIND: Kind = Kind::Stamped;
+    const PREFIX_BYTES: usize = Timestamp::BYTES;
+
+    #[inline]
+    fn write(self, payload: &mut [u8]) -> Option<&mut [u8]> {
+        let (prefix, rest) = payload.split_first_chunk_mut()?;
+        *prefix = self.to_bytes();
+        Some(rest)
+    }
+
+    #[inline]
+    fn stage_copy(
+        self,
+        producer: &mut Producer<OwnRing, PeerCursor>,
+        bytes: &[u8],
+        detail: u64,
+    ) -> Result<(), NoRoom> {
+        producer.stage_copies(Kind::Stamped, &[&self.to_bytes(), bytes], detail)
+    }
+}
+
+impl<'a> TopicRef<'a> {
+    /// The same for messages with a stamp, or without one.
+    #[inline(always)]
+    pub fn stamped<S: Stamp>(self, stamp: S) -> TopicRef<'a, S> {
+        TopicRef {
+            id: self.id,
+            generation: self.generation,
+            name: self.name,
+            stamp,
+        }
+    }
+}
+
+impl<S: Stamp> TopicRef<'_, S> {
     /// Writes the prefix, then whatever `encode` writes; gives the length of both.
     #[inline(always)]
     pub(super) fn fill(
@@ -31,14 +91,10 @@ impl TopicRef<'_> {
         payload: &mut [u8],
         encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<usize, EncodeError> {
-        let Some(stamp) = self.stamp else {
-            return encode(payload);
-        };
-        let (prefix, rest) = payload
-            .split_first_chunk_mut()
-            .ok_or(EncodeError::NoRoom { room_bytes: 0 })?;
-        *prefix = stamp.to_bytes();
-        Ok(Timestamp::BYTES + encode(rest)?)
+        match self.stamp.write(payload) {
+            Some(rest) => Ok(S::PREFIX_BYTES + encode(rest)?),
+            None => Err(EncodeError::NoRoom { room_bytes: 0 }),
+        }
     }
 
     /// Stages a message that is encoded already.
@@ -48,13 +104,6 @@ impl TopicRef<'_> {
         producer: &mut Producer<OwnRing, PeerCursor>,
         bytes: &[u8],
     ) -> Result<(), NoRoom> {
-        match self.stamp {
-            None => producer.stage_copy(Kind::Message, bytes, u64::from(self.id)),
-            Some(stamp) => producer.stage_copies(
-                Kind::Stamped,
-                &[&stamp.to_bytes(), bytes],
-                u64::from(self.id),
-            ),
-        }
+        self.stamp.stage_copy(producer, bytes, u64::from(self.id))
     }
 }

@@ -7,6 +7,7 @@ use crate::ring::{
 };
 use crate::topic::MAX_NAME_BYTES;
 
+use super::stamping::{Stamp, Unstamped};
 use super::{OwnRing, Peer, PeerCursor};
 
 /// The publisher's end of a lane.
@@ -23,7 +24,7 @@ pub struct Writer {
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
 #[derive(Clone, Copy, Debug)]
-pub struct TopicRef<'a> {
+pub struct TopicRef<'a, S = Unstamped> {
     /// Below `MAX_TOPIC_IDS`.
     pub id: u32,
     /// Distinguishes the topics that had this id one after the other; not 0.
@@ -31,7 +32,7 @@ pub struct TopicRef<'a> {
     /// The topic.
     pub name: &'a str,
     /// When the message was published, where its publisher tells that.
-    pub stamp: Option<&'a Timestamp>,
+    pub stamp: S,
 }
 
 /// Why a message was not written.
@@ -76,25 +77,25 @@ impl Writer {
     /// Appends a message, encoded in place. `len_bytes` is its length where that is known; without it the message goes
     /// into the room that lies ahead, and [`EncodeError::NoRoom`] says that it did not fit there.
     #[inline]
-    pub fn write(
+    pub fn write<S: Stamp>(
         &mut self,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
         len_bytes: Option<usize>,
         encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<(), WriteError> {
         self.last = None;
         // A caught panic of an encoder may have left something.
         self.producer.abort();
-        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(topic.prefix_bytes() + len));
+        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(S::PREFIX_BYTES + len));
         let result = self.stage_prelude(topic).and_then(|()| {
             self.producer
-                .stage_in_place(room, topic.kind(), u64::from(topic.id), |payload| {
+                .stage_in_place(room, S::KIND, u64::from(topic.id), |payload| {
                     topic.fill(payload, encode)
                 })
         });
         match result {
             Ok(Ok(staged)) => {
-                let staged = staged.behind(topic.prefix_bytes());
+                let staged = staged.behind(S::PREFIX_BYTES);
                 self.last = Some(staged);
                 self.commit(topic, 1, staged.len_bytes());
                 Ok(())
@@ -114,9 +115,9 @@ impl Writer {
     /// topic, and the message fits into the room that lies ahead. If not, or if `encode` fails, nothing is done, and
     /// [`Writer::write`] finds out.
     #[inline]
-    pub fn write_at_once(
+    pub fn write_at_once<S: Stamp>(
         &mut self,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
         len_bytes: Option<usize>,
         encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
@@ -125,26 +126,24 @@ impl Writer {
             return false;
         }
         self.last = None;
-        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(topic.prefix_bytes() + len));
+        let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(S::PREFIX_BYTES + len));
         let id = u64::from(topic.id);
         let appended = self
             .producer
-            .append_in_place(room, topic.kind(), id, |payload| {
-                topic.fill(payload, encode)
-            });
+            .append_in_place(room, S::KIND, id, |payload| topic.fill(payload, encode));
         let Ok(Ok(len_bytes)) = appended else {
             return false;
         };
-        let len_bytes = len_bytes - topic.prefix_bytes();
+        let len_bytes = len_bytes - S::PREFIX_BYTES;
         self.counters.message(len_bytes, self.producer.committed());
         self.wake();
         true
     }
 
     /// Appends messages that become visible together. Whether they had room; if not, none of them is there.
-    pub fn write_batch<T: Message>(
+    pub fn write_batch<T: Message, S: Stamp>(
         &mut self,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
         messages: &[T],
         scratch: &mut Scratch,
     ) -> Result<bool, EncodeError> {
@@ -160,9 +159,9 @@ impl Writer {
 
     /// Gives the length of all together; `None` if they have no room.
     #[inline]
-    fn stage_batch<T: Message>(
+    fn stage_batch<T: Message, S: Stamp>(
         &mut self,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
         messages: &[T],
         scratch: &mut Scratch,
     ) -> Result<Option<usize>, EncodeError> {
@@ -175,15 +174,15 @@ impl Writer {
                 Some(len) => len,
                 None => message.encoded_len(scratch)?,
             };
-            let room = Room::Exactly(topic.prefix_bytes() + len);
+            let room = Room::Exactly(S::PREFIX_BYTES + len);
             let encode = |room: &mut [u8]| message.encode(room, scratch);
             let staged =
                 self.producer
-                    .stage_in_place(room, topic.kind(), u64::from(topic.id), |payload| {
+                    .stage_in_place(room, S::KIND, u64::from(topic.id), |payload| {
                         topic.fill(payload, encode)
                     });
             match staged {
-                Ok(staged) => len_bytes += staged?.len_bytes() - topic.prefix_bytes(),
+                Ok(staged) => len_bytes += staged?.len_bytes() - S::PREFIX_BYTES,
                 Err(_) => return Ok(None),
             }
         }
@@ -191,9 +190,9 @@ impl Writer {
     }
 
     /// Appends messages that are encoded already; they become visible together.
-    pub fn write_copies(
+    pub fn write_copies<S: Stamp>(
         &mut self,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
         messages: &[EncodedBytes],
     ) -> Result<(), NoRoom> {
         self.last = None;
@@ -212,7 +211,11 @@ impl Writer {
 
     /// Appends a message that is encoded already.
     #[inline]
-    pub fn write_copy(&mut self, topic: TopicRef<'_>, bytes: &[u8]) -> Result<(), NoRoom> {
+    pub fn write_copy<S: Stamp>(
+        &mut self,
+        topic: TopicRef<'_, S>,
+        bytes: &[u8],
+    ) -> Result<(), NoRoom> {
         self.last = None;
         let result = self
             .stage_prelude(topic)
@@ -289,7 +292,7 @@ impl Writer {
 
     /// What has to stand before a message: a gap that is not announced yet, a topic that the subscriber does not know.
     #[inline]
-    fn stage_prelude(&mut self, topic: TopicRef<'_>) -> Result<(), NoRoom> {
+    fn stage_prelude<S: Stamp>(&mut self, topic: TopicRef<'_, S>) -> Result<(), NoRoom> {
         self.producer.stage_gap()?;
         if self.defined.get(topic.id as usize) != Some(&topic.generation) {
             self.producer
@@ -299,7 +302,7 @@ impl Writer {
     }
 
     #[inline]
-    fn commit(&mut self, topic: TopicRef<'_>, messages: usize, len_bytes: usize) {
+    fn commit<S: Stamp>(&mut self, topic: TopicRef<'_, S>, messages: usize, len_bytes: usize) {
         self.producer.commit();
         let position = self.producer.committed();
         self.counters.messages(messages as u64, len_bytes, position);

@@ -1,6 +1,6 @@
 //! Several messages that become visible together.
 
-use crate::lane::TopicRef;
+use crate::lane::{Stamp, Unstamped};
 use crate::message::Message;
 use crate::ring::record_bytes;
 
@@ -21,19 +21,32 @@ impl Outbound {
         if !self.full.is_empty() {
             self.give_up();
         }
-        let mut delivery = Delivery {
+        let delivery = Delivery {
             route_unknown: self.is_route_unknown(),
             ..Delivery::default()
         };
         if messages.is_empty() {
             return Ok(delivery);
         }
-        self.stamp = self.clock.map(|clock| clock.now());
+        match self.clock {
+            None => self.write_batch(id, messages, delivery, Unstamped),
+            Some(clock) => {
+                let stamp = clock.now();
+                self.stamp = Some(stamp);
+                self.write_batch(id, messages, delivery, &stamp)
+            }
+        }
+    }
+
+    fn write_batch<T: Message>(
+        &mut self,
+        id: u32,
+        messages: &[T],
+        mut delivery: Delivery,
+        stamp: impl Stamp,
+    ) -> Result<Delivery, PublishError> {
         let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
-        let topic = TopicRef {
-            stamp: self.stamp.as_ref(),
-            ..slot.reference(id)
-        };
+        let topic = slot.reference(id).stamped(stamp);
         let mut unattached = false;
         for &key in &slot.lanes {
             let lane = &mut self.lanes[key];

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use crate::lane::{TopicRef, WriteError, Writer};
+use crate::lane::{Stamp, TopicRef, WriteError, Writer};
 use crate::message::{EncodeError, Message, Scratch};
 use crate::ring::NoRoom;
 
@@ -30,7 +30,11 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
 
     /// Writes it, and wakes who reads it, if that is all there is to do; see [`Writer::write_at_once`].
     #[inline]
-    pub(super) fn write_at_once(&mut self, writer: &mut Writer, topic: TopicRef<'_>) -> bool {
+    pub(super) fn write_at_once<S: Stamp>(
+        &mut self,
+        writer: &mut Writer,
+        topic: TopicRef<'_, S>,
+    ) -> bool {
         writer.write_at_once(topic, T::ENCODED_LEN, |room| {
             let end = room.len().min(self.limit);
             self.message.encode(&mut room[..end], self.scratch)
@@ -39,10 +43,10 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
 
     /// Whether the lane had room.
     #[inline]
-    pub(super) fn write(
+    pub(super) fn write<S: Stamp>(
         &mut self,
         writer: &mut Writer,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
     ) -> Result<bool, PublishError> {
         let (message, limit) = (self.message, self.limit);
         let ahead = writer.write(topic, None, |room| {
@@ -60,10 +64,10 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
     }
 
     #[cold]
-    fn write_exactly(
+    fn write_exactly<S: Stamp>(
         &mut self,
         writer: &mut Writer,
-        topic: TopicRef<'_>,
+        topic: TopicRef<'_, S>,
     ) -> Result<bool, PublishError> {
         let len = match self.len {
             Some(len) => len,
@@ -88,11 +92,11 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
 
 /// Writes what one lane has to another; whether that had room.
 #[inline]
-pub(super) fn copy(
+pub(super) fn copy<S: Stamp>(
     lanes: &mut Slab<OutLane>,
     source: usize,
     target: usize,
-    topic: TopicRef<'_>,
+    topic: TopicRef<'_, S>,
 ) -> bool {
     let Some((source, target)) = lanes.get2_mut(source, target) else {
         return false;

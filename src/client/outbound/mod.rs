@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::lane::TopicRef;
+use crate::lane::{Stamp, Unstamped};
 use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
@@ -197,7 +197,7 @@ impl Outbound {
         patience: Patience,
     ) -> Result<Written, PublishError> {
         match self.clock {
-            None => self.write_with(id, message, patience, None),
+            None => self.write_with(id, message, patience, Unstamped),
             Some(clock) => self.write_stamped(id, message, patience, clock),
         }
     }
@@ -212,17 +212,16 @@ impl Outbound {
     ) -> Result<Written, PublishError> {
         let stamp = clock.now();
         self.stamp = Some(stamp);
-        self.write_with(id, message, patience, Some(&stamp))
+        self.write_with(id, message, patience, &stamp)
     }
 
-    /// Inlined twice: where there is no stamp, all that concerns one goes away.
-    #[inline(always)]
+    #[inline]
     fn write_with<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
-        stamp: Option<&Timestamp>,
+        stamp: impl Stamp,
     ) -> Result<Written, PublishError> {
         if !self.full.is_empty() {
             self.give_up();
@@ -235,10 +234,7 @@ impl Outbound {
         {
             return Err(PublishError::TransportLost { unconfirmed });
         }
-        let topic = TopicRef {
-            stamp,
-            ..slot.reference(id)
-        };
+        let topic = slot.reference(id).stamped(stamp);
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use slab::Slab;
 
-use crate::lane::TopicRef;
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::wake::Asymmetry;
@@ -217,11 +216,12 @@ impl Outbound {
             return false;
         };
         waiting.seen = lane.writer.reader_position();
-        let topic = TopicRef {
-            stamp: self.stamp.as_ref(),
-            ..self.topics.reference(self.waits.topic)
+        let (topic, kept) = (self.topics.reference(self.waits.topic), self.waits.kept());
+        let written = match &self.stamp {
+            None => lane.writer.write_copies(topic, kept),
+            Some(stamp) => lane.writer.write_copies(topic.stamped(stamp), kept),
         };
-        if lane.writer.write_copies(topic, self.waits.kept()).is_ok() {
+        if written.is_ok() {
             lane.writer.counters().blocked(waited);
             lane.writer.wake();
             self.waits.delivery.lanes += 1;
