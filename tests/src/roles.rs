@@ -112,8 +112,11 @@ fn publisher(address: &str, topic: &str, script: &mut Script) {
         let (from, to) = line.split_once(' ').unwrap();
         let (mut lanes, mut dropped) = (0, 0);
         for number in from.parse().unwrap()..to.parse().unwrap() {
+            let before = client.is_connected();
             let delivery = publisher.publish(topic, &Tick::new(number)).unwrap();
-            assert_eq!(delivery.route_unknown, !client.is_connected());
+            // The link may end meanwhile.
+            let known = [before, client.is_connected()];
+            assert!(known.contains(&!delivery.route_unknown));
             lanes += delivery.lanes;
             dropped += delivery.dropped;
         }
