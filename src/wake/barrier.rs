@@ -25,10 +25,14 @@ pub enum Asymmetry {
 }
 
 impl Asymmetry {
-    /// What this process can do; registers it the first time.
+    /// What this process does: fences, unless the environment asks for `membarrier` (`RINGMAIN_MEMBARRIER=1`), which did
+    /// not hold on every machine. Settled, and registered, the first time.
     pub fn of_process() -> Self {
         static OF_PROCESS: OnceLock<Asymmetry> = OnceLock::new();
-        *OF_PROCESS.get_or_init(Self::register)
+        *OF_PROCESS.get_or_init(|| match std::env::var_os("RINGMAIN_MEMBARRIER") {
+            Some(value) if value == "1" => Self::register(),
+            _ => Self::None,
+        })
     }
 
     /// Whether a sleeper of this process pays for the barriers of its wakers.
