@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::ring::Ending;
-use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient};
+use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient, reason};
 
 use super::FarError;
 use super::end::{End, Ring, Routed, Ways, news_above};
@@ -191,7 +191,7 @@ fn accept(lane: LaneId, ways: &mut Ways<'_, BrokerEnd>) {
         }
         Some(Err(error)) => {
             ways.lanes.remove_source(lane);
-            let reason = LaneRefusal::Subscriber(error.to_string());
+            let reason = LaneRefusal::Subscriber(reason(&error));
             ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
         }
         None => {}

@@ -7,7 +7,9 @@ use crate::link::Descriptor;
 use crate::ring::Ending;
 use crate::segment::{Kind, Segment, SegmentHandle, SegmentOptions};
 use crate::sync::Ordering;
-use crate::wire::{HandleId, LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient, Welcome};
+use crate::wire::{
+    HandleId, LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient, Welcome, reason,
+};
 
 use super::FarError;
 use super::end::{End, Ring, Routed, Ways, news_above};
@@ -242,7 +244,7 @@ fn accepted(lane: LaneId, ways: &mut Ways<'_, ClientEnd>) {
         }
         Some(Err(error)) => {
             ways.lanes.end_source(lane, ways.far);
-            let reason = LaneRefusal::Cursor(error.to_string());
+            let reason = LaneRefusal::Cursor(reason(&error));
             ways.send_far(&ToBroker::RefuseLane { lane, reason });
         }
         None => {}

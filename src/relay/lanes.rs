@@ -14,7 +14,7 @@ use crate::link::{Descriptor, Peers};
 use crate::ring::{Ending, Read};
 use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
 use crate::wake::{Asymmetry, Bell, BellReceiver, BellSender, Pidfd};
-use crate::wire::{LaneId, SegmentSource};
+use crate::wire::{LaneId, SegmentSource, reason};
 
 use super::packet::Packet;
 use super::sink::{Eagerness, News, Sink};
@@ -85,16 +85,16 @@ impl Lanes {
         half: PeerHalf,
         process: Option<Descriptor>,
     ) -> Result<usize, String> {
-        let ring = PeerRing::open(half.segment).map_err(text)?;
+        let ring = PeerRing::open(half.segment).map_err(|error| reason(&error))?;
         let capacity = ring.capacity();
         if capacity > MAX_RING_BYTES {
             return Err(format!(
                 "its ring has {capacity} bytes, {MAX_RING_BYTES} are the most for another host: lower `max_message_bytes`"
             ));
         }
-        let bell = BellSender::from_peer(half.bell).map_err(text)?;
+        let bell = BellSender::from_peer(half.bell).map_err(|error| reason(&error))?;
         self.forget_ended();
-        let (page, area) = self.pages.area().map_err(text)?;
+        let (page, area) = self.pages.area().map_err(|error| reason(&error))?;
         if !self
             .sleepers
             .iter()
@@ -141,8 +141,8 @@ impl Lanes {
                 self.ring_bytes + capacity
             ));
         }
-        let ring = OwnRing::create(capacity, &self.options).map_err(text)?;
-        let half = self.half(ring.handle()).map_err(text)?;
+        let ring = OwnRing::create(capacity, &self.options).map_err(|error| reason(&error))?;
+        let half = self.half(ring.handle()).map_err(|error| reason(&error))?;
         self.ring_bytes += capacity;
         self.sinks.insert(lane, Sink::new(ring, news_above));
         Ok(half)
@@ -156,11 +156,11 @@ impl Lanes {
         let Some(sink) = self.sinks.get_mut(&lane) else {
             return Ok(());
         };
-        let page = Arc::new(PeerPage::open(half.segment).map_err(text)?);
+        let page = Arc::new(PeerPage::open(half.segment).map_err(|error| reason(&error))?);
         let cursor = page
             .cursor(area)
             .ok_or_else(|| format!("it has no area {area}"))?;
-        let bell = BellSender::from_peer(half.bell).map_err(text)?;
+        let bell = BellSender::from_peer(half.bell).map_err(|error| reason(&error))?;
         let peer = Peer::new(bell, cursor.sleeper_pays());
         sink.attach(cursor, peer);
         Ok(())
@@ -402,8 +402,4 @@ impl PeerHalf {
             .is_empty()
             .then_some((process, Self { segment, bell }))
     }
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }

@@ -8,6 +8,7 @@ mod frames;
 mod limits;
 mod listing;
 mod preamble;
+mod reason;
 mod refusal;
 
 pub use codec::{
@@ -20,6 +21,7 @@ pub use frames::{
 pub use limits::Limits;
 pub use listing::{ClientInfo, Listing, PublisherInfo, SubscriberInfo};
 pub use preamble::{PREAMBLE_BYTES, PROTOCOL_VERSION, PreambleError, Versions};
+pub(crate) use reason::reason;
 pub use refusal::{LimitKind, Refusal};
 
 #[cfg(test)]

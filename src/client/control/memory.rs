@@ -11,7 +11,7 @@ use crate::ring::Read;
 use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::Pattern;
 use crate::wake::BellSender;
-use crate::wire::Route;
+use crate::wire::{Route, reason};
 
 use crate::client::inbound::{InLane, PublisherIdentity, SubscriberPort};
 use crate::client::session::{Offer, PeerSegment};
@@ -39,13 +39,13 @@ pub(super) fn make_writer(
             )
         })?
         .max(port.ring_bytes);
-    let ring = OwnRing::create(capacity, options).map_err(|error| error.to_string())?;
-    let segment = lend(ring.handle()).map_err(|error| error.to_string())?;
+    let ring = OwnRing::create(capacity, options).map_err(|error| reason(&error))?;
+    let segment = lend(ring.handle()).map_err(|error| reason(&error))?;
     let bell = port
         .mailbox
         .bell()
         .try_clone()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| reason(&error))?;
     Ok((ring, segment, Arc::new(OwnedFd::from(bell)), patterns))
 }
 
@@ -57,7 +57,7 @@ pub(super) fn attach(
 ) -> Result<(PeerCursor, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| reason(&error))?;
     let cursor = page
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
@@ -80,21 +80,21 @@ pub(super) fn make_reader(
         ..
     } = offer;
     let message_type = publisher.message_type;
-    message_type.validate().map_err(|error| error.to_string())?;
+    message_type.validate().map_err(|error| reason(&error))?;
     let ring = open(half.segment)
         .and_then(PeerRing::open)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| reason(&error))?;
     let (bell, _) = bells(half.bell)?;
-    let (page, area) = port.area().map_err(|error| error.to_string())?;
+    let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
         area.index(),
-        lend(page.handle()).map_err(|error| error.to_string())?,
+        lend(page.handle()).map_err(|error| reason(&error))?,
     );
     let own_bell = port
         .mailbox
         .bell()
         .try_clone()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| reason(&error))?;
     let pays = Reader::sleeper_pays(&ring);
     let counters = port.counters.lane(
         lane,
@@ -125,7 +125,7 @@ pub(super) fn patterns(route: &Route) -> Result<Vec<Pattern>, String> {
         .map(|pattern| Pattern::try_from(pattern.as_str()));
     patterns
         .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())
+        .map_err(|error| reason(&error))
 }
 
 /// A segment of this process, to be sent.
@@ -157,8 +157,8 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
 
 /// A peer's bell, twice.
 fn bells(descriptor: Descriptor) -> Result<(BellSender, BellSender), String> {
-    let descriptor = owned(descriptor).map_err(|error| error.to_string())?;
-    let bell = BellSender::from_peer(descriptor).map_err(|error| error.to_string())?;
-    let copy = bell.try_clone().map_err(|error| error.to_string())?;
+    let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
+    let bell = BellSender::from_peer(descriptor).map_err(|error| reason(&error))?;
+    let copy = bell.try_clone().map_err(|error| reason(&error))?;
     Ok((bell, copy))
 }
