@@ -1,7 +1,7 @@
 //! A message where it lies, in the publisher's memory.
 //!
 //! # Safety
-//! The invariant: while a sample lives, the record that it was made for is not released, so its bytes do not change. A
+//! The invariant: while a sample lives, its lane is not polled, and the message that was found last is not released, so its bytes do not change. A
 //! publisher of the same user is trusted in this one thing: not to change a committed record.
 #![allow(unsafe_code)]
 
@@ -10,8 +10,6 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::message::{MessageType, Timestamp, ViewError};
-use crate::ring::Record;
-use crate::segment::fork::ProcessMark;
 use crate::topic::Topic;
 
 use super::inbound::InLane;
@@ -22,39 +20,27 @@ use super::subscriber::Receive;
 /// It borrows the subscriber; dropping it gives the memory back to the publisher.
 pub struct Sample<'a, T: Receive + ?Sized> {
     lane: &'a mut InLane,
-    mark: ProcessMark,
-    record: Record,
-    /// Into the record's payload; checked.
+    /// Into the payload of the message that the lane's last poll found; checked.
     view: NonNull<T::View>,
 }
 
 /// A payload that was checked to be a value of the type; valid until its record is released.
 pub(super) struct Checked<V: ?Sized>(NonNull<V>);
 
-/// Checks the payload of a message that the lane's last poll gave.
-#[inline]
-pub(super) fn check<T: Receive + ?Sized>(
-    lane: &mut InLane,
-    record: &Record,
-) -> Result<Checked<T::View>, ViewError> {
-    // SAFETY: the lane's last poll gave the record; the bytes are not used beyond a `Sample`, which holds it unreleased.
-    let payload = unsafe { lane.reader().payload(record) };
+/// Checks the payload of the message that the lane's last poll found.
+#[inline(always)]
+pub(super) fn check<T: Receive + ?Sized>(lane: &InLane) -> Result<Checked<T::View>, ViewError> {
+    // SAFETY: the lane's last poll found it; the bytes are not used beyond a `Sample`, which keeps it unreleased.
+    let payload = unsafe { lane.reader().payload() };
     T::view(payload).map(|view| Checked(NonNull::from(view)))
 }
 
 impl<'a, T: Receive + ?Sized> Sample<'a, T> {
-    /// `checked` comes from `check` with the same lane and record, which is not released since.
-    #[inline]
-    pub(super) fn new(
-        lane: &'a mut InLane,
-        mark: ProcessMark,
-        record: Record,
-        checked: Checked<T::View>,
-    ) -> Self {
+    /// `checked` comes from `check` with the same lane, which was not polled since.
+    #[inline(always)]
+    pub(super) fn new(lane: &'a mut InLane, checked: Checked<T::View>) -> Self {
         Self {
             lane,
-            mark,
-            record,
             view: checked.0,
         }
     }
@@ -62,13 +48,14 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     /// The topic that it was published to.
     #[inline]
     pub fn topic(&self) -> &Topic {
-        self.lane.topic(&self.record)
+        let topic = self.lane.reader().topic();
+        topic.expect("a message on an unknown topic is not given out")
     }
 
     /// The publisher's number for the topic, below 65,536; it may be given to another topic later.
     #[inline]
     pub fn topic_id(&self) -> u32 {
-        self.record.detail as u32
+        self.lane.reader().topic_id()
     }
 
     /// Its number among all that its publisher sent, or had to drop, for this subscriber, from 0 on.
@@ -81,7 +68,7 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     /// [`timestamps`](super::PublisherBuilder::timestamps); `None` if that stamps no messages.
     #[inline]
     pub fn published_at(&self) -> Option<Timestamp> {
-        self.lane.timestamp(&self.record)
+        self.lane.reader().timestamp()
     }
 
     /// The type that its publisher declared.
@@ -106,12 +93,9 @@ impl<T: Receive + ?Sized> Deref for Sample<'_, T> {
 }
 
 impl<T: Receive + ?Sized> Drop for Sample<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        // A forked child's copy must not move the cursor: its parent may still read the record.
-        if !self.mark.is_forked() {
-            self.lane.reader().release(self.record);
-        }
+        self.lane.release();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
-use crate::ring::{DropCause, Record};
+use crate::ring::DropCause;
 use crate::topic::{Pattern, TopicError};
 use crate::wake::Bell;
 use crate::wire::{HandleId, Overflow, SubscriberSpec, ToBroker};
@@ -189,6 +189,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         let port = Arc::new(SubscriberPort::new(
             Mailbox::new(bell.sender),
             *shared.options(),
+            shared.mark(),
             shared.counters().handle(
                 Role::Subscriber,
                 id,
@@ -230,8 +231,8 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// at [`RecvError`].
     #[inline]
     pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
-        if let Some((lane, record)) = self.inbound.ready() {
-            return self.message(lane, record);
+        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN) {
+            return self.message(lane);
         }
         loop {
             if let Some(found) = self.inbound.wait(None)? {
@@ -258,8 +259,8 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// As [`Subscriber::recv`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Sample<'_, T>>, RecvError> {
-        if let Some((lane, record)) = self.inbound.ready() {
-            return self.message(lane, record).map(Some);
+        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN) {
+            return self.message(lane).map(Some);
         }
         if self.inbound.rests() {
             return Ok(None);
@@ -309,7 +310,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     #[inline]
     pub(super) fn sample(&mut self, found: Found) -> Result<Sample<'_, T>, RecvError> {
         match found {
-            Found::Message { lane, record } => self.message(lane, record),
+            Found::Message { lane } => self.message(lane),
             Found::Gap {
                 lane,
                 counts,
@@ -332,32 +333,23 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         }
     }
 
-    #[inline]
-    fn message(&mut self, lane: usize, record: Record) -> Result<Sample<'_, T>, RecvError> {
-        // In this branch the length is a constant. So the processor, which foresees the branch, knows where the next record
-        // is before it has read the header of this one, and fetches both at a time.
-        if let Some(len_bytes) = T::ENCODED_LEN
-            && len_bytes == record.len_bytes
+    /// The message that was found in this lane.
+    #[inline(always)]
+    fn message(&mut self, lane: usize) -> Result<Sample<'_, T>, RecvError> {
+        // In this branch the length is a constant, and little is left of the check.
+        let found = self.inbound.lane(lane);
+        if T::ENCODED_LEN == Some(found.reader().len_bytes())
+            && let Ok(checked) = sample::check::<T>(found)
         {
-            let record = Record {
-                len_bytes,
-                ..record
-            };
-            if let Ok(checked) = sample::check::<T>(self.inbound.lane(lane), &record) {
-                let mark = self.inbound.mark();
-                return Ok(Sample::new(self.inbound.lane(lane), mark, record, checked));
-            }
+            return Ok(Sample::new(self.inbound.lane(lane), checked));
         }
-        self.any_message(lane, record)
+        self.any_message(lane)
     }
 
     #[inline(never)]
-    fn any_message(&mut self, lane: usize, record: Record) -> Result<Sample<'_, T>, RecvError> {
-        match sample::check::<T>(self.inbound.lane(lane), &record) {
-            Ok(checked) => {
-                let mark = self.inbound.mark();
-                Ok(Sample::new(self.inbound.lane(lane), mark, record, checked))
-            }
+    fn any_message(&mut self, lane: usize) -> Result<Sample<'_, T>, RecvError> {
+        match sample::check::<T>(self.inbound.lane(lane)) {
+            Ok(checked) => Ok(Sample::new(self.inbound.lane(lane), checked)),
             Err(error) => Err(self.inbound.fault(lane, error.into())),
         }
     }

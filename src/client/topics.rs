@@ -45,7 +45,9 @@ pub(super) struct Slot {
     pin: Arc<()>,
     /// Keys of the lanes.
     pub(super) lanes: Vec<usize>,
-    /// Version of the routes that `lanes` is of.
+    /// The key, if there is one only; else one that no lane has.
+    pub(super) only_lane: usize,
+    /// Version of the routes that these are of; 0 is none.
     routes: u64,
 }
 
@@ -122,6 +124,7 @@ impl TopicTable {
             generation: self.generations,
             pin,
             lanes: Vec::new(),
+            only_lane: usize::MAX,
             routes: 0,
         };
         match self.slots.get_mut(id as usize) {
@@ -140,7 +143,7 @@ impl TopicTable {
     /// The topic with its lanes, if these were matched since the routes have changed.
     #[inline]
     pub(super) fn matched(&self, id: u32, routes: u64) -> Option<&Slot> {
-        let slot = &self.slots[id as usize];
+        let slot = self.slots.get(id as usize)?;
         (slot.routes == routes).then_some(slot)
     }
 
@@ -157,6 +160,10 @@ impl TopicTable {
             self.matches += 1;
             slot.lanes.clear();
             matching(&slot.topic, &mut slot.lanes);
+            slot.only_lane = match slot.lanes[..] {
+                [key] => key,
+                _ => usize::MAX,
+            };
             slot.routes = routes;
         }
         slot

@@ -93,7 +93,7 @@ impl Sleeper {
 
 impl Waker {
     /// Steps b and c: whether the bell must be rung now. True once for each sleep. `barrier` is a full fence.
-    #[inline]
+    #[inline(always)]
     pub fn must_ring(&mut self, parked: &AtomicU64, barrier: impl FnOnce()) -> bool {
         // The processor may load before the event is visible. The compiler must not.
         keep_program_order();
@@ -105,7 +105,7 @@ impl Waker {
         self.must_ring_for(count, parked, barrier)
     }
 
-    #[inline]
+    #[inline(never)]
     fn must_ring_for(
         &mut self,
         mut count: u64,

@@ -21,7 +21,7 @@ impl Peer {
 
     /// To be called behind the event that the peer may sleep for. A system call only where it does sleep, and once for
     /// each of its sleeps; whether there was one.
-    #[inline]
+    #[inline(always)]
     pub fn wake_if_parked(&mut self, parked: &AtomicU64) -> bool {
         let rings = self.waker.must_ring(parked, || fence(Ordering::SeqCst));
         if rings {

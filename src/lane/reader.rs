@@ -4,7 +4,8 @@ use crate::counters::LaneSlot;
 use crate::doorbell::is_asleep;
 use crate::message::Timestamp;
 use crate::ring::{
-    Consumer, Control, DropCounts, Ending, Kind, Polled, Published, Read, Record, Violation,
+    Consumer, Control, DropCounts, Ending, Kind, Polled, Position, Published, Read, Record,
+    Violation,
 };
 use crate::sync::Ordering;
 use crate::topic::{MAX_NAME_BYTES, Topic};
@@ -18,6 +19,12 @@ pub struct Reader {
     topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
     sequence: u64,
+    /// The message that was found last; checked. Without the timestamp in front of it.
+    message: Record,
+    /// Where its record ends.
+    end: Position,
+    /// A topic id that has a name.
+    known: u64,
     publisher: Peer,
     counters: LaneSlot,
 }
@@ -25,8 +32,8 @@ pub struct Reader {
 /// What stands next in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A message; it stays where it is until [`Reader::release`].
-    Message(Record),
+    /// A message, which [`Reader::payload`] and others are about; it stays where it is until [`Reader::release`].
+    Message,
     /// Messages are missing here: so many, the first of them had this sequence number.
     Gap {
         /// How many.
@@ -82,6 +89,14 @@ impl Reader {
             consumer: Consumer::new(ring, area),
             topics: Vec::new(),
             sequence: 0,
+            message: Record {
+                kind: Kind::Message,
+                offset: 0,
+                len_bytes: 0,
+                detail: u64::MAX,
+            },
+            end: Position(0),
+            known: u64::MAX,
             publisher,
             counters,
         }
@@ -99,12 +114,19 @@ impl Reader {
         }
     }
 
-    /// The message that stands next, if one does. What else may stand there [`next`](Self::next) finds.
+    /// Whether a message stands next, of this length where one is given: as [`next`](Self::next) finds it. What else may stand
+    /// there `next` finds.
     #[inline(always)]
-    pub fn ready(&self) -> Option<Record> {
-        let record = self.consumer.ready()?;
-        self.topic(&record)?;
-        Some(record)
+    pub fn ready(&mut self, len_bytes: Option<usize>) -> bool {
+        let Some(record) = self.consumer.ready(len_bytes) else {
+            return false;
+        };
+        if record.detail != self.known && !self.knows(record.detail) {
+            return false;
+        }
+        self.end = self.consumer.end(&record);
+        self.message = record;
+        true
     }
 
     /// Whether nothing stands in the ring.
@@ -121,52 +143,61 @@ impl Reader {
         }
     }
 
-    /// The payload of a message.
+    /// The payload of the message.
     ///
     /// # Safety
-    /// The last `next` gave the record, and it is not released while the slice lives.
+    /// The last call of `next` or `ready` has found it, and it is not released while the slice lives.
     #[expect(unsafe_code, reason = "passes on a promise to the ring")]
-    #[inline]
-    pub unsafe fn payload(&self, record: &Record) -> &[u8] {
+    #[inline(always)]
+    pub unsafe fn payload(&self) -> &[u8] {
         // SAFETY: the caller's promise.
-        unsafe { self.consumer.payload(record) }
+        unsafe { self.consumer.payload(&self.message) }
     }
 
-    /// When a message that the last `next` gave was published, where its publisher tells that.
-    pub fn timestamp(&self, message: &Record) -> Option<Timestamp> {
-        if message.kind != Kind::Stamped {
+    /// Bytes of the payload.
+    #[inline(always)]
+    pub fn len_bytes(&self) -> usize {
+        self.message.len_bytes
+    }
+
+    /// When the message was published, where its publisher tells that.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        if self.message.kind != Kind::Stamped {
             return None;
         }
         let mut bytes = [0; Timestamp::BYTES];
-        let before = message.offset - Timestamp::BYTES;
+        let before = self.message.offset - Timestamp::BYTES;
         self.consumer.storage().copy_out(before, &mut bytes);
         Timestamp::from_bytes(bytes)
     }
 
-    /// The topic of a message that the last `next` gave.
+    /// The topic of the message; `None` before the first one.
     #[inline]
-    pub fn topic(&self, record: &Record) -> Option<&Topic> {
-        self.topics.get(record.detail as usize)?.as_ref()
+    pub fn topic(&self) -> Option<&Topic> {
+        self.topics.get(self.message.detail as usize)?.as_ref()
     }
 
-    /// Sequence number of the message that the last `next` gave.
+    /// The publisher's number for that topic.
+    #[inline]
+    pub fn topic_id(&self) -> u32 {
+        self.message.detail as u32
+    }
+
+    /// Sequence number of the message.
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Gives a message back.
-    #[inline]
-    pub fn release(&mut self, record: Record) {
+    /// Gives the message back, which the last call of `next` or `ready` has found.
+    #[inline(always)]
+    pub fn release(&mut self) {
         // Wrapping: a gap record may have claimed any number.
         self.sequence = self.sequence.wrapping_add(1);
-        let mut published = self.consumer.release(with_stamp(record));
-        self.counters
-            .message(record.len_bytes, self.consumer.position());
-        if published == Published::Unchanged && self.publisher_sleeps() {
-            published = self.consumer.publish();
+        self.counters.message(self.message.len_bytes, self.end);
+        if self.consumer.advance_to(self.end) || self.publisher_sleeps() {
+            self.publish_cursor();
         }
-        self.wake(published);
     }
 
     /// Whether the publisher waits for room: then it is told at once of every bit, or a slow reader of small messages would
@@ -177,8 +208,8 @@ impl Reader {
         is_asleep(parked.load(Ordering::Relaxed))
     }
 
-    /// Tells the publisher how far everything is read; for a lane that has run dry.
-    #[inline]
+    /// Tells the publisher how far everything is read.
+    #[inline(never)]
     pub fn publish_cursor(&mut self) {
         let published = self.consumer.publish();
         self.wake(published);
@@ -210,30 +241,38 @@ impl Reader {
         self.publisher.ring();
     }
 
+    /// Whether a topic has this id; remembers it then.
     #[inline]
-    fn message(&self, record: Record) -> Result<Next, LaneError> {
-        match self.topic(&record) {
-            Some(_) => Ok(Next::Message(record)),
-            None => Err(LaneError::UnknownTopic { id: record.detail }),
+    fn knows(&mut self, id: u64) -> bool {
+        let knows = matches!(self.topics.get(id as usize), Some(Some(_)));
+        if knows {
+            self.known = id;
         }
+        knows
+    }
+
+    #[inline]
+    fn message(&mut self, record: Record) -> Result<Next, LaneError> {
+        if !self.knows(record.detail) {
+            return Err(LaneError::UnknownTopic { id: record.detail });
+        }
+        self.end = self.consumer.end(&record);
+        self.message = record;
+        Ok(Next::Message)
     }
 
     /// A message behind a timestamp, given as if the timestamp were not there.
     #[cold]
-    fn stamped(&self, record: Record) -> Result<Next, LaneError> {
+    fn stamped(&mut self, record: Record) -> Result<Next, LaneError> {
+        self.message(record)?;
         let len = record.len_bytes;
-        let message = Record {
-            offset: record.offset + Timestamp::BYTES,
-            len_bytes: len
-                .checked_sub(Timestamp::BYTES)
-                .ok_or(LaneError::Timestamp { len })?,
-            ..record
-        };
-        let stamp = self
-            .timestamp(&message)
+        self.message.offset += Timestamp::BYTES;
+        self.message.len_bytes = len
+            .checked_sub(Timestamp::BYTES)
             .ok_or(LaneError::Timestamp { len })?;
+        let stamp = self.timestamp().ok_or(LaneError::Timestamp { len })?;
         self.counters.latency(stamp.elapsed());
-        self.message(message)
+        Ok(Next::Message)
     }
 
     fn gap(&mut self, counts: DropCounts) -> Next {
@@ -283,18 +322,5 @@ impl Reader {
                 self.counters.woke();
             }
         }
-    }
-}
-
-/// The record that a message was taken from.
-#[inline]
-fn with_stamp(message: Record) -> Record {
-    match message.kind {
-        Kind::Stamped => Record {
-            offset: message.offset - Timestamp::BYTES,
-            len_bytes: message.len_bytes + Timestamp::BYTES,
-            ..message
-        },
-        _ => message,
     }
 }

@@ -17,6 +17,9 @@ pub struct Writer {
     defined: Vec<u64>,
     /// `None` until the subscriber has answered.
     subscriber: Option<Subscriber>,
+    /// The generation of a topic for which a message is all there is to write: the subscriber has answered and knows the topic,
+    /// and no drops are to be told. 0 if there is none.
+    ready_for: u64,
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
     counters: LaneSlot,
@@ -56,6 +59,7 @@ impl Writer {
             producer: Producer::new(ring),
             defined: Vec::new(),
             subscriber: None,
+            ready_for: 0,
             last: None,
             counters,
         }
@@ -114,30 +118,36 @@ impl Writer {
     /// Appends a message and wakes the subscriber, if that is all there is to do: the subscriber has answered and knows the
     /// topic, and the message fits into the room that lies ahead. If not, or if `encode` fails, nothing is done, and
     /// [`Writer::write`] finds out.
-    #[inline]
+    #[inline(always)]
     pub fn write_at_once<S: Stamp>(
         &mut self,
         topic: TopicRef<'_, S>,
         len_bytes: Option<usize>,
         encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
-        let known = self.defined.get(topic.id as usize) == Some(&topic.generation);
-        if !known || self.producer.has_drops() || self.subscriber.is_none() {
+        if topic.generation != self.ready_for && !self.get_ready(topic.id, topic.generation) {
             return false;
         }
         self.last = None;
         let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(S::PREFIX_BYTES + len));
-        let id = u64::from(topic.id);
-        let appended = self
-            .producer
-            .append_in_place(room, S::KIND, id, |payload| topic.fill(payload, encode));
-        let Ok(Ok(len_bytes)) = appended else {
+        let (producer, id) = (&mut self.producer, u64::from(topic.id));
+        let fill = |payload: &mut [u8]| topic.fill(payload, encode);
+        let Some(len) = producer.append_in_place(room, S::KIND, id, fill) else {
             return false;
         };
-        let len_bytes = len_bytes - S::PREFIX_BYTES;
+        let len_bytes = len - S::PREFIX_BYTES;
         self.counters.message(len_bytes, self.producer.committed());
         self.wake();
         true
+    }
+
+    fn get_ready(&mut self, topic: u32, generation: u64) -> bool {
+        let known = self.defined.get(topic as usize) == Some(&generation);
+        let ready = known && !self.producer.has_drops() && self.subscriber.is_some();
+        if ready {
+            self.ready_for = generation;
+        }
+        ready
     }
 
     /// Appends messages that become visible together. Whether they had room; if not, none of them is there.
@@ -242,7 +252,7 @@ impl Writer {
     }
 
     /// Rings the subscriber's bell if it sleeps.
-    #[inline]
+    #[inline(always)]
     pub fn wake(&mut self) {
         if let Some(Subscriber { cursor, peer }) = &mut self.subscriber
             && peer.wake_if_parked(cursor.parked())
@@ -253,6 +263,7 @@ impl Writer {
 
     /// Counts messages that found no room. The subscriber learns it in band, or from the counter when it is idle.
     pub fn count_drops(&mut self, cause: DropCause, messages: u64) {
+        self.ready_for = 0;
         self.producer.count_drop(cause, messages);
         self.counters.dropped(cause, messages);
     }

@@ -3,7 +3,7 @@
 use super::{
     CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record,
     max_payload_bytes,
-    record::{MORE, parse_commit_word, record_bytes},
+    record::{MORE, commit_word, parse_commit_word, record_bytes},
 };
 use crate::sync::{Ordering, Site};
 
@@ -17,6 +17,8 @@ pub struct Consumer<S, C> {
     /// What the cursor word holds.
     published: Position,
     losses: Losses,
+    /// The longest payload of a record, in bytes.
+    max_payload: usize,
 }
 
 /// What [`Consumer::poll`] found.
@@ -87,6 +89,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// The reading end of a ring, at its beginning.
     pub fn new(storage: S, cursor: C) -> Self {
         Self {
+            max_payload: max_payload_bytes(storage.capacity()),
             storage,
             cursor,
             position: Position(0),
@@ -103,12 +106,6 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Where the position is published.
     pub fn cursor(&self) -> &C {
         &self.cursor
-    }
-
-    /// All bytes that were ever read.
-    #[inline]
-    pub fn position(&self) -> Position {
-        self.position
     }
 
     /// Looks at the next record. A gap or a pad is passed over by the call that finds it; the rest is released by
@@ -128,16 +125,22 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
     }
 
-    /// The record that stands next, if that is a message: it stays there until [`Consumer::release`]. Whatever else there
-    /// is, [`Consumer::poll`] finds.
+    /// The record that stands next, if that is a message, and of this length where one is given: it stays there until
+    /// [`Consumer::release`]. Whatever else there is, [`Consumer::poll`] finds.
     #[inline(always)]
-    pub fn ready(&self) -> Option<Record> {
-        let word = self.load_commit_word();
-        if word as u32 & !(MORE as u32) != Kind::Message as u32 {
-            return None;
-        }
-        let (len_bytes, offset) = ((word >> 32) as usize, self.offset());
-        (len_bytes <= self.longest_at(offset)).then(|| Record {
+    pub fn ready(&self, len_bytes: Option<usize>) -> Option<Record> {
+        let offset = self.offset();
+        // Partner: as in `load_commit_word`.
+        let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
+        // Where the length is a constant, the processor, which foresees the branch, knows where the next record is before
+        // it has read the header of this one, and fetches both at a time.
+        let len_bytes = match len_bytes {
+            Some(len) if word == commit_word(Kind::Message, len as u32) => len,
+            None if word as u32 == Kind::Message as u32 => (word >> 32) as usize,
+            _ => return None,
+        };
+        let to_end = self.storage.capacity() - offset - CELL_BYTES;
+        (len_bytes <= self.max_payload && len_bytes <= to_end).then(|| Record {
             kind: Kind::Message,
             offset: offset + CELL_BYTES,
             len_bytes,
@@ -155,11 +158,23 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// ring, or by [`Consumer::publish`].
     #[inline]
     pub fn release(&mut self, record: Record) -> Published {
-        self.position.0 += record_bytes(record.len_bytes) as u64;
-        if self.position.0 - self.published.0 >= self.storage.capacity() as u64 / 8 {
-            return self.publish();
+        match self.advance_to(self.end(&record)) {
+            true => self.publish(),
+            false => Published::Unchanged,
         }
-        Published::Unchanged
+    }
+
+    /// Where a record ends that the last `poll` found.
+    #[inline(always)]
+    pub fn end(&self, record: &Record) -> Position {
+        Position(self.position.0 + record_bytes(record.len_bytes) as u64)
+    }
+
+    /// Goes on behind the record that the last `poll` found, which ends here. Whether it is time to publish that.
+    #[inline(always)]
+    pub fn advance_to(&mut self, end: Position) -> bool {
+        self.position = end;
+        end.0 - self.published.0 >= self.storage.capacity() as u64 / 8
     }
 
     /// Tells the producer how far everything is read.
@@ -216,12 +231,6 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     #[inline]
     fn check(&self, word: u64) -> Result<Record, Violation> {
         checked(&self.storage, self.position, word)
-    }
-
-    /// The longest payload that a record at `offset` can have.
-    #[inline(always)]
-    fn longest_at(&self, offset: usize) -> usize {
-        longest_at(self.storage.capacity(), offset)
     }
 
     /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap

@@ -46,23 +46,29 @@ impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
         }))
     }
 
-    /// Appends a record whose payload `fill` writes in place, as [`stage_in_place`](Self::stage_in_place) does; takes back
-    /// whatever was staged before.
-    ///
-    /// # Panics
-    /// When `fill` claims to have written more than it got.
-    #[inline]
+    /// Appends a record whose payload `fill` writes in place, if that is possible at once (see
+    /// [`reserve_at_once`](Self::reserve_at_once)), and all of the room if that is exact. Gives the length of the payload; if
+    /// it is `None`, nothing is done.
+    #[inline(always)]
     pub fn append_in_place<E>(
         &mut self,
         room: Room,
         kind: Kind,
         detail: u64,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<Result<usize, E>, NoRoom> {
-        self.abort();
-        let slot = self.reserve_room(room)?;
-        let filled = self.fill(slot, fill);
-        Ok(filled.inspect(|&len_bytes| self.append(slot, kind, len_bytes, detail)))
+    ) -> Option<usize> {
+        let slot = match room {
+            Room::Exactly(len) => self.reserve_at_once(len)?,
+            Room::Rest => self.reserve_rest_at_once()?,
+        };
+        let len = match (room, self.fill(slot, fill)) {
+            // The same, but a constant where the room is one.
+            (Room::Exactly(len), Ok(filled)) if len == filled => len,
+            (Room::Rest, Ok(filled)) => filled,
+            _ => return None,
+        };
+        self.append(slot, kind, len, detail);
+        Some(len)
     }
 
     #[inline]
@@ -74,7 +80,7 @@ impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
     }
 
     /// Has `fill` write to a slot that was just reserved; the length that it returns is not beyond the slot.
-    #[inline]
+    #[inline(always)]
     fn fill<E>(
         &mut self,
         slot: Slot,

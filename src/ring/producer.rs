@@ -10,6 +10,8 @@ use crate::sync::{Ordering, Site};
 #[derive(Debug)]
 pub struct Producer<S, C> {
     storage: S,
+    /// The longest payload of a record, in bytes.
+    max_payload: usize,
     /// Never empty: a ring without a reader would never be full.
     readers: Vec<Reader<C>>,
     /// Where the readers find the next record; its commit word holds 0.
@@ -64,6 +66,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     pub fn new(storage: S) -> Self {
         let limit = Position(storage.capacity() as u64);
         Self {
+            max_payload: max_payload_bytes(storage.capacity()),
             storage,
             readers: vec![Reader {
                 cursor: None,
@@ -101,8 +104,8 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<Slot, NoRoom> {
         let capacity = self.storage.capacity();
-        if len > max_payload_bytes(capacity) {
-            return Err(NoRoom::TooLarge(max_payload_bytes(capacity)));
+        if len > self.max_payload {
+            return Err(NoRoom::TooLarge(self.max_payload));
         }
         let offset = self.offset(self.staged);
         let record = record::record_bytes(len);
@@ -131,6 +134,40 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         })
     }
 
+    /// As [`reserve`](Self::reserve), for a record that is appended at once and as long as the slot: where nothing is staged,
+    /// no pad is needed, and there is room as far as known. `None` if not, which says nothing.
+    #[inline(always)]
+    pub fn reserve_at_once(&mut self, len: usize) -> Option<Slot> {
+        let Position(committed) = self.committed;
+        let offset = self.offset(self.committed);
+        let record = record::record_bytes(len);
+        let end = committed + record as u64;
+        let fits = len <= self.max_payload
+            && record <= self.storage.capacity() - offset
+            && end + CELL_BYTES as u64 <= self.limit.0
+            && self.staged == self.committed;
+        if !fits {
+            return None;
+        }
+        if self.cleared.0 > committed && self.cleared.0 < end {
+            self.cleared = Position(0);
+        }
+        Some(Slot {
+            offset: offset + CELL_BYTES,
+            len_bytes: len,
+            pad_bytes: 0,
+        })
+    }
+
+    /// As [`reserve_rest`](Self::reserve_rest), where nothing is staged.
+    #[inline]
+    pub fn reserve_rest_at_once(&mut self) -> Option<Slot> {
+        match self.staged == self.committed {
+            true => self.reserve_rest(),
+            false => None,
+        }
+    }
+
     /// All room that lies in one piece behind what is staged, for a payload whose length is not known yet; 0 bytes are
     /// possible. Does not look at the cursors.
     #[inline]
@@ -143,9 +180,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             .0
             .checked_sub(self.staged.0 + 2 * CELL_BYTES as u64)?;
         let to_end = capacity - offset - CELL_BYTES;
-        let len_bytes = to_end
-            .min(below_limit as usize)
-            .min(max_payload_bytes(capacity));
+        let len_bytes = to_end.min(below_limit as usize).min(self.max_payload);
         Some(Slot {
             offset: offset + CELL_BYTES,
             len_bytes,
@@ -167,7 +202,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
 
     /// Appends a record to the committed ones, as [`stage`](Self::stage) and [`commit`](Self::commit) do where nothing else
     /// is staged.
-    #[inline]
+    #[inline(always)]
     pub fn append(&mut self, slot: Slot, kind: Kind, len: usize, detail: u64) {
         debug_assert!(self.staged == self.committed);
         if slot.pad_bytes != 0 {
@@ -223,7 +258,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
 
     /// Stores the commit word at the offset `first`, up to which all is committed: what lies from there to `end` becomes
     /// visible.
-    #[inline]
+    #[inline(always)]
     fn reveal(&mut self, first: usize, word: u64, end: Position) {
         let len = end.0 - self.committed.0;
         let next = self.offset(end);
@@ -244,6 +279,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if self.is_followed {
             self.clear_ahead(Position(end.0 + len));
         }
+        self.fetch_ahead(end, len);
     }
 
     /// Clears the header behind the next record, if that will be as long as the last one. Were it cleared only then, the
@@ -257,6 +293,18 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             // Relaxed: free memory, until the release of that record carries it.
             header.store(0, Ordering::Relaxed);
             self.cleared = ahead;
+        }
+    }
+
+    /// Has the processor fetch the lines that are written soon. A reader has had them, so each store would wait for its line to
+    /// come back, and few stores can wait at a time.
+    #[inline(always)]
+    fn fetch_ahead(&self, end: Position, len: u64) {
+        let ahead = end.0 + FETCH_AHEAD_BYTES;
+        self.storage.prefetch(self.offset(Position(ahead)));
+        if len > LINE_BYTES {
+            let next = Position(ahead + LINE_BYTES);
+            self.storage.prefetch(self.offset(next));
         }
     }
 
@@ -385,5 +433,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 }
 
+/// Measured, in a stream of 64 bytes between two cores, medians of ten runs in turn: without 37 million messages a second; 58
+/// at 0, 66 at 256, 68 at 512; beyond, some runs fall back to 34.
+const FETCH_AHEAD_BYTES: u64 = 512;
+const LINE_BYTES: u64 = 64;
 /// A few short records: what a reader can be behind that takes them one by one.
 const CLOSE_BYTES: u64 = 512;

@@ -106,6 +106,7 @@ pub(super) fn make_reader(
     let lane = InLane::new(
         lane,
         reader,
+        port.mark,
         PublisherIdentity {
             id,
             name,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::client::error::{LaneFault, RecvError};
 use crate::client::subscriber::{Gap, GapCause};
 use crate::lane::{CursorPage, Reader};
-use crate::message::{MessageType, Timestamp};
-use crate::ring::{Ending, Record};
-use crate::topic::Topic;
+use crate::message::MessageType;
+use crate::ring::Ending;
+use crate::segment::fork::ProcessMark;
 use crate::wire::{HandleId, LaneId, LaneRefusal};
 
 /// What the control thread tells a subscriber.
@@ -28,6 +28,7 @@ pub(in crate::client) enum ReaderCommand {
 pub(in crate::client) struct InLane {
     pub(super) lane: LaneId,
     pub(super) reader: Reader,
+    mark: ProcessMark,
     publisher: Arc<PublisherIdentity>,
     pub(super) page: Arc<CursorPage>,
     /// Whether the publisher's process has exited.
@@ -52,12 +53,14 @@ impl InLane {
     pub(in crate::client) fn new(
         lane: LaneId,
         reader: Reader,
+        mark: ProcessMark,
         publisher: PublisherIdentity,
         page: Arc<CursorPage>,
     ) -> Self {
         Self {
             lane,
             reader,
+            mark,
             publisher: Arc::new(publisher),
             page,
             ended: false,
@@ -75,26 +78,22 @@ impl InLane {
         }
     }
 
-    pub(in crate::client) fn reader(&mut self) -> &mut Reader {
-        &mut self.reader
-    }
-
-    /// The topic of a message that the last poll gave.
-    #[inline]
-    pub(in crate::client) fn topic(&self, message: &Record) -> &Topic {
-        self.reader
-            .topic(message)
-            .expect("a message on an unknown topic is not given out")
-    }
-
-    #[inline]
-    pub(in crate::client) fn timestamp(&self, message: &Record) -> Option<Timestamp> {
-        self.reader.timestamp(message)
+    pub(in crate::client) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     #[inline]
     pub(in crate::client) fn sequence(&self) -> u64 {
         self.reader.sequence()
+    }
+
+    /// Gives back the message that the last poll found.
+    #[inline(always)]
+    pub(in crate::client) fn release(&mut self) {
+        // A forked child's copy must not move the cursor: its parent may still read the record.
+        if !self.mark.is_forked() {
+            self.reader.release();
+        }
     }
 
     pub(in crate::client) fn publisher(&self) -> &Arc<PublisherIdentity> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::counters::HandleSlot;
 use crate::lane::{LaneError, Next};
-use crate::ring::{DropCounts, Ending, Record};
+use crate::ring::{DropCounts, Ending};
 use crate::segment::fork::ProcessMark;
 use crate::wake::BellReceiver;
 
@@ -48,13 +48,15 @@ pub(super) struct Inbound {
     lanes: Vec<InLane>,
     /// Index of the lane that is polled next.
     turn: usize,
-    /// Messages that the lane at `turn` has given in a row.
+    /// Messages that the lane at `turn` may still give in a row.
     run: u32,
     /// Times in a row that all lanes were found empty.
     dry: u32,
     pace: Pace,
     /// Version of the mailbox that is carried out.
     seen: u64,
+    /// The same while nothing is refused, so that one look tells of both.
+    calm: u64,
     sleepers: Sleepers,
     /// Lanes that were to come and do not, to be told.
     refused: VecDeque<RecvError>,
@@ -65,7 +67,7 @@ pub(super) struct Inbound {
 /// What was found.
 pub(super) enum Found {
     /// A message in this lane.
-    Message { lane: usize, record: Record },
+    Message { lane: usize },
     /// Messages are missing in this lane.
     Gap {
         lane: usize,
@@ -91,10 +93,11 @@ impl Inbound {
             wait,
             lanes: Vec::new(),
             turn: 0,
-            run: 0,
+            run: MOST_IN_A_ROW,
             dry: 0,
             pace: Pace::default(),
             seen: 0,
+            calm: 0,
             sleepers: Sleepers::default(),
             refused: VecDeque::new(),
             left: Vec::new(),
@@ -103,11 +106,6 @@ impl Inbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    #[inline]
-    pub(super) fn mark(&self) -> ProcessMark {
-        self.mark
     }
 
     pub(super) fn counters(&self) -> &HandleSlot {
@@ -127,10 +125,14 @@ impl Inbound {
         if self.port.mailbox.has_news(self.seen) {
             self.take_commands();
         }
-        if !self.refused.is_empty()
-            && let Some(refused) = self.refused.pop_front()
-        {
-            return Err(refused);
+        if self.calm != self.seen {
+            let refused = self.refused.pop_front();
+            if self.refused.is_empty() {
+                self.calm = self.seen;
+            }
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
         }
         for _ in 0..self.lanes.len() {
             let lane = &mut self.lanes[self.turn];
@@ -154,18 +156,20 @@ impl Inbound {
         Ok(None)
     }
 
-    /// The next message, with its lane, if all is as it is as a rule: the lane whose turn it is has one. Whatever else there
-    /// is, [`poll`](Self::poll) finds.
-    #[inline]
-    pub(super) fn ready(&mut self) -> Option<(usize, Record)> {
+    /// The lane of the next message, if all is as it is as a rule: the lane whose turn it is has one, of this length where one
+    /// is given. Whatever else there is, [`poll`](Self::poll) finds.
+    #[inline(always)]
+    pub(super) fn ready(&mut self, len_bytes: Option<usize>) -> Option<usize> {
         if self.is_disturbed() {
             return None;
         }
         let turn = self.turn;
-        let lane = self.lanes.get(turn).filter(|lane| lane.behind.is_none())?;
-        let record = lane.reader.ready()?;
+        let lane = self.lanes.get_mut(turn)?;
+        if lane.behind.is_some() || !lane.reader.ready(len_bytes) {
+            return None;
+        }
         self.count_message();
-        Some((turn, record))
+        Some(turn)
     }
 
     /// Whether a poll can be spared: the rings are empty, and what does not stand in them was looked for lately. A subscriber
@@ -191,7 +195,7 @@ impl Inbound {
     /// Whether something besides the rings wants to be looked at.
     #[inline]
     fn is_disturbed(&self) -> bool {
-        self.mark.is_forked() || self.port.mailbox.has_news(self.seen) || !self.refused.is_empty()
+        self.mark.is_forked() || self.port.mailbox.has_news(self.calm)
     }
 
     /// Ends the lane with an error.
@@ -278,9 +282,9 @@ impl Inbound {
     fn found(&mut self, next: Next) -> Found {
         let lane = self.turn;
         match next {
-            Next::Message(record) => {
+            Next::Message => {
                 self.count_message();
-                Found::Message { lane, record }
+                Found::Message { lane }
             }
             Next::Gap { counts, first } => Found::Gap {
                 lane,
@@ -296,15 +300,15 @@ impl Inbound {
     #[inline]
     fn count_message(&mut self) {
         self.dry = 0;
-        self.run += 1;
-        if self.run >= MOST_IN_A_ROW {
+        self.run -= 1;
+        if self.run == 0 {
             self.next_turn();
         }
     }
 
     #[inline]
     fn next_turn(&mut self) {
-        self.run = 0;
+        self.run = MOST_IN_A_ROW;
         self.turn += 1;
         if self.turn >= self.lanes.len() {
             self.turn = 0;
@@ -318,7 +322,7 @@ impl Inbound {
                 lane.behind = None;
             }
         }
-        self.run = 0;
+        self.run = MOST_IN_A_ROW;
         if self.turn >= self.lanes.len() {
             self.turn = 0;
         }
@@ -350,6 +354,9 @@ impl Inbound {
                     self.refused.push_back(refused(publisher, refusal));
                 }
             }
+        }
+        if self.refused.is_empty() {
+            self.calm = self.seen;
         }
     }
 }

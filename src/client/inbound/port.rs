@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::client::mailbox::Mailbox;
 use crate::counters::HandleSlot;
 use crate::lane::{CursorArea, CursorPage, CursorPages};
+use crate::segment::fork::ProcessMark;
 use crate::segment::{SegmentError, SegmentOptions};
 
 use super::ReaderCommand;
@@ -13,6 +14,8 @@ use super::ReaderCommand;
 pub(in crate::client) struct SubscriberPort {
     pub(in crate::client) mailbox: Mailbox<ReaderCommand>,
     pages: Mutex<CursorPages>,
+    /// Where the subscriber was opened.
+    pub(in crate::client) mark: ProcessMark,
     pub(in crate::client) counters: Arc<HandleSlot>,
 }
 
@@ -20,11 +23,13 @@ impl SubscriberPort {
     pub(in crate::client) fn new(
         mailbox: Mailbox<ReaderCommand>,
         options: SegmentOptions,
+        mark: ProcessMark,
         counters: Arc<HandleSlot>,
     ) -> Result<Self, SegmentError> {
         Ok(Self {
             mailbox,
             pages: Mutex::new(CursorPages::create(options)?),
+            mark,
             counters,
         })
     }

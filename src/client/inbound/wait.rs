@@ -79,6 +79,7 @@ impl Inbound {
             Wait::Spin => None,
             Wait::SpinThenPark => Some(SPIN),
         };
+        self.sleepers.look_twice();
         let received = self.lanes.iter().map(|lane| lane.sequence());
         self.pace.dry(received.fold(0, u64::wrapping_add));
         let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
@@ -91,8 +92,8 @@ impl Inbound {
             if self.rests() {
                 continue;
             }
-            if let Some((lane, record)) = self.ready() {
-                return Ok(Some(Found::Message { lane, record }));
+            if let Some(lane) = self.ready(None) {
+                return Ok(Some(Found::Message { lane }));
             }
             if let Some(found) = self.poll()? {
                 return Ok(Some(found));

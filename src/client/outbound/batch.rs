@@ -45,7 +45,9 @@ impl Outbound {
         mut delivery: Delivery,
         stamp: impl Stamp,
     ) -> Result<Delivery, PublishError> {
-        let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
+        let slot = self
+            .topics
+            .slot(id, self.routes.version, taking(&self.lanes));
         let topic = slot.reference(id).stamped(stamp);
         let mut unattached = false;
         for &key in &slot.lanes {
@@ -62,6 +64,7 @@ impl Outbound {
         if !self.full.is_empty() {
             let count = messages.len() as u64;
             if self.triage(unattached, Patience::Policy, count, &mut delivery) {
+                self.routes.disturb();
                 self.keep_batch(id, messages, delivery)?;
                 return Ok(self.wait());
             }

@@ -29,7 +29,7 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
     }
 
     /// Writes it, and wakes who reads it, if that is all there is to do; see [`Writer::write_at_once`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_at_once<S: Stamp>(
         &mut self,
         writer: &mut Writer,

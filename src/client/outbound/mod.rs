@@ -71,8 +71,7 @@ pub(super) struct Outbound {
     pub(super) bell: HandleBell,
     lanes: Slab<OutLane>,
     pub(super) topics: TopicTable,
-    /// Counts the changes of `lanes`.
-    routes: u64,
+    routes: Routes,
     /// Version of the mailbox that is carried out.
     seen: u64,
     /// The route epoch that is carried out.
@@ -97,6 +96,39 @@ pub(super) struct Outbound {
     waits: Waits,
 }
 
+/// Tells whether what was found out about lanes still holds.
+struct Routes {
+    /// Counts the changes of the lanes.
+    version: u64,
+    /// The same while nothing else is to be looked at: nobody is waited for, messages are not stamped. Else the version of
+    /// nothing.
+    calm: u64,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            calm: u64::MAX,
+        }
+    }
+}
+
+impl Routes {
+    fn changed(&mut self) {
+        self.version += 1;
+        self.disturb();
+    }
+
+    fn disturb(&mut self) {
+        self.calm = u64::MAX;
+    }
+
+    fn calm_down(&mut self) {
+        self.calm = self.version;
+    }
+}
+
 impl Outbound {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -115,7 +147,7 @@ impl Outbound {
             mailbox,
             lanes: Slab::new(),
             topics,
-            routes: 1,
+            routes: Routes::default(),
             seen: 0,
             epoch: 0,
             given_up: 0,
@@ -148,20 +180,13 @@ impl Outbound {
 
     /// What is the case as a rule: nothing has changed, messages are not stamped, and the topic has one lane, with room.
     /// `None` if not; nothing is done then.
-    #[inline]
+    #[inline(always)]
     fn publish_at_once<T: Message + ?Sized>(&mut self, id: u32, message: &T) -> Option<Delivery> {
-        if self.mark.is_forked()
-            || self.is_disturbed()
-            || self.clock.is_some()
-            || !self.full.is_empty()
-        {
+        if self.mark.is_forked() || self.is_disturbed() {
             return None;
         }
-        let slot = self.topics.matched(id, self.routes)?;
-        let [key] = slot.lanes[..] else {
-            return None;
-        };
-        let writer = &mut self.lanes.get_mut(key)?.writer;
+        let slot = self.topics.matched(id, self.routes.calm)?;
+        let writer = &mut self.lanes.get_mut(slot.only_lane)?.writer;
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let written = encoded.write_at_once(writer, slot.reference(id));
         written.then(|| Delivery {
@@ -182,10 +207,14 @@ impl Outbound {
             return Err(PublishError::Forked);
         }
         self.sync();
-        match self.write(id, message, patience)? {
-            Written::Served(delivery) => Ok(delivery),
-            Written::Waits => Ok(self.wait()),
+        let delivery = match self.write(id, message, patience)? {
+            Written::Served(delivery) => delivery,
+            Written::Waits => self.wait(),
+        };
+        if self.full.is_empty() && self.clock.is_none() {
+            self.routes.calm_down();
         }
+        Ok(delivery)
     }
 
     /// Writes a message to the lanes with room, and does with the others what their policies say, but for waiting.
@@ -227,7 +256,9 @@ impl Outbound {
             self.give_up();
         }
         let route_unknown = self.is_route_unknown();
-        let slot = self.topics.slot(id, self.routes, taking(&self.lanes));
+        let slot = self
+            .topics
+            .slot(id, self.routes.version, taking(&self.lanes));
         // All lanes of a connection to another host are lost with it.
         if slot.lanes.is_empty()
             && let Some(unconfirmed) = self.unconfirmed.take()
@@ -277,6 +308,7 @@ impl Outbound {
         }
         if !self.full.is_empty() {
             if self.triage(unattached, patience, 1, &mut delivery) {
+                self.routes.disturb();
                 self.keep(id, source, message, delivery)?;
                 return Ok(Written::Waits);
             }
@@ -368,7 +400,7 @@ impl Outbound {
             match command {
                 WriterCommand::Add(lane) => {
                     self.lanes.insert(*lane);
-                    self.routes += 1;
+                    self.routes.changed();
                 }
                 WriterCommand::Change {
                     lane,
@@ -379,7 +411,7 @@ impl Outbound {
                         lane.writer.counters().rename(&joined(&patterns));
                         lane.patterns = patterns;
                         lane.overflow = overflow;
-                        self.routes += 1;
+                        self.routes.changed();
                     }
                 }
                 WriterCommand::Attach { lane, cursor, peer } => {
@@ -389,7 +421,7 @@ impl Outbound {
                 }
                 WriterCommand::End { lane } => {
                     self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes += 1;
+                    self.routes.changed();
                 }
                 WriterCommand::Lost { lane } => {
                     let unread = self
@@ -397,7 +429,7 @@ impl Outbound {
                         .map(|lane| lane.writer.unread_messages());
                     *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0);
                     self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes += 1;
+                    self.routes.changed();
                 }
             }
         }

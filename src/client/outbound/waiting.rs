@@ -146,7 +146,7 @@ impl Outbound {
             let asked = lane.deadline();
             if lane.writer.is_closed() {
                 self.lanes.remove(key);
-                self.routes += 1;
+                self.routes.changed();
             } else if asked.is_some() || answered && !lane.writer.is_attached() {
                 let asked = asked.unwrap_or(Duration::ZERO);
                 self.waits.lanes.push(Waiting {
@@ -230,7 +230,7 @@ impl Outbound {
         if lane.writer.is_closed() {
             lane.writer.counters().blocked(waited);
             self.lanes.remove(waiting.key);
-            self.routes += 1;
+            self.routes.changed();
             return false;
         }
         if waited >= waiting.deadline {

@@ -138,7 +138,11 @@ fn a_header_that_was_cleared_ahead_counts_only_while_nothing_was_written_over_it
         room.fill(0xff);
         Ok::<_, ()>(room.len())
     };
-    for spoil in [Room::Rest, Room::Exactly(64)] {
+    let rooms = [Room::Rest, Room::Exactly(64)];
+    for (spoil, at_once) in rooms
+        .into_iter()
+        .flat_map(|room| [(room, false), (room, true)])
+    {
         let (mut producer, mut consumer) = ends(256);
         // Behind the second record lies a header that is cleared for a third one of the same length.
         for number in 0..2 {
@@ -150,16 +154,22 @@ fn a_header_that_was_cleared_ahead_counts_only_while_nothing_was_written_over_it
             let _ = consumer.publish();
         }
         let _ = producer.slowest();
-        producer
-            .stage_in_place(spoil, Kind::Message, 9, scribble)
-            .unwrap()
-            .unwrap();
-        producer.abort();
+        if at_once {
+            let fail = |room: &mut [u8]| scribble(room).and(Err(()));
+            assert_eq!(
+                producer.append_in_place(spoil, Kind::Message, 9, fail),
+                None
+            );
+        } else {
+            let staged = producer.stage_in_place(spoil, Kind::Message, 9, scribble);
+            staged.unwrap().unwrap();
+            producer.abort();
+        }
         producer.stage_copy(Kind::Message, &[1; 16], 2).unwrap();
         producer.commit();
         assert_eq!(take(&mut consumer), (2, vec![1; 16]), "{spoil:?}");
         assert_eq!(consumer.poll(), Ok(Polled::Empty), "{spoil:?}");
-        assert!(consumer.is_dry() && consumer.ready().is_none());
+        assert!(consumer.is_dry() && consumer.ready(None).is_none());
     }
 }
 
