@@ -242,6 +242,8 @@ impl Lanes {
                 }
             }
         }
+        // Their publishers ring when they part.
+        self.forget_ended();
         did
     }
 
