@@ -30,6 +30,8 @@ pub struct Relay<E: End> {
     pub(super) near_progress: Progress,
     /// The near side has closed; what it has said before is still to be read.
     near_hung_up: bool,
+    /// The near link may have frames that have come and were not taken: its socket does not tell of those.
+    near_left_unread: bool,
     /// Frames that the near link has not been given yet.
     pub(super) to_near: VecDeque<Frame<E::Far>>,
     pub(super) far: TcpStream,
@@ -71,6 +73,7 @@ impl<E: End> Relay<E> {
             near: Link::new(near, Versions::OURS, frame_bytes),
             near_progress: Progress::Blocked,
             near_hung_up: false,
+            near_left_unread: false,
             to_near: VecDeque::new(),
             far,
             incoming: Incoming::new(frame_bytes),
@@ -234,7 +237,9 @@ impl<E: End> Relay<E> {
         };
         self.near_hung_up |= revents(0).contains(PollFlags::POLLHUP);
         Ok(Ready {
-            near: self.near_hung_up || near.contains(PollFlags::POLLIN) && !revents(0).is_empty(),
+            near: self.near_hung_up
+                || near.contains(PollFlags::POLLIN)
+                    && (self.near_left_unread || !revents(0).is_empty()),
             far: far.contains(PollFlags::POLLIN) && !revents(1).is_empty(),
         })
     }
@@ -285,6 +290,7 @@ impl<E: End> Relay<E> {
 
     fn receive_near(&mut self) -> Result<bool, Stop> {
         let mut did = false;
+        self.near_left_unread = true;
         for _ in 0..FRAMES_PER_TURN {
             // What one that has closed has left is no more than its socket holds.
             if !self.outgoing.is_roomy() && !self.near_hung_up {
@@ -295,7 +301,10 @@ impl<E: End> Relay<E> {
                     self.with_ways(|end, ways| end.near(frame, descriptors, ways));
                     did = true;
                 }
-                Received::Later => break,
+                Received::Later => {
+                    self.near_left_unread = false;
+                    break;
+                }
                 Received::Closed => return Err(Stop::Near),
             }
         }

@@ -294,6 +294,22 @@ fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
     bus.assert_well();
 }
 
+/// More at once than a relay takes in one turn: what is left lies in no socket that would wake it.
+#[test]
+fn as_many_answers_come_as_requests_at_once() {
+    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let mut raw = RawRemote::join(bus.address());
+    let pings: Vec<_> = (1..=60)
+        .flat_map(|request| packet(1, 0, 0, &ToBroker::Ping { request }.archive_bytes()))
+        .collect();
+    for _ in 0..50 {
+        raw.send_bytes(&pings);
+        for request in 1..=60 {
+            assert_eq!(raw.frame(), Some(ToClient::Pong { request }));
+        }
+    }
+}
+
 /// A busy peer must not take a busy relay for a silent one.
 #[test]
 fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
