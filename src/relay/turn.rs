@@ -279,7 +279,11 @@ impl<E: End> Relay<E> {
                         near: to_near,
                         far: &mut self.outgoing,
                     };
+                    let before = ways.far.unsent();
                     self.end.far(frame, ring, &mut ways)?;
+                    self.outgoing
+                        .count_answers(before)
+                        .map_err(FarError::from)?;
                 }
                 Packet::Goodbye => return Err(Stop::Goodbye),
                 packet => self.lanes.handle(packet)?,
@@ -339,7 +343,11 @@ impl<E: End> Relay<E> {
             self.to_near.clear();
         }
         if self.to_near.is_empty() {
+            let before = self.outgoing.unsent();
             self.with_ways(E::sent_near);
+            self.outgoing
+                .count_answers(before)
+                .map_err(FarError::from)?;
         }
         Ok(did)
     }
