@@ -110,11 +110,6 @@ impl Incoming {
         }
     }
 
-    /// Whether the other side's preamble has come.
-    pub fn is_greeted(&self) -> bool {
-        self.greeted
-    }
-
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

@@ -40,6 +40,8 @@ pub struct Relay<E: End> {
     pub(super) lanes: Lanes,
     pub(super) pulse: Pulse,
     started: Instant,
+    /// Whether a frame has come: whoever only says that it lives would keep its place for ever.
+    has_joined: bool,
 }
 
 /// Why a relay ends.
@@ -81,6 +83,7 @@ impl<E: End> Relay<E> {
             lanes: Lanes::new()?,
             pulse: Pulse::new(patience, now),
             started: now,
+            has_joined: false,
         })
     }
 
@@ -154,8 +157,8 @@ impl<E: End> Relay<E> {
             // It is not listened to meanwhile.
             self.pulse.heard(now);
         }
-        if !self.incoming.is_greeted() && now.duration_since(self.started) > patience {
-            return Err(FarError::Silent(patience));
+        if !self.has_joined && now.duration_since(self.started) > patience {
+            return Err(FarError::NotJoined(patience));
         }
         match self.pulse.due(now) {
             Due::GiveUp => Err(FarError::Silent(patience)),
@@ -270,6 +273,7 @@ impl<E: End> Relay<E> {
                     let mut aligned = AlignedVec::with_capacity(archive.len());
                     aligned.extend_from_slice(archive);
                     let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
+                    self.has_joined = true;
                     let ring = Ring {
                         bytes: ring_bytes,
                         news_above,

@@ -37,9 +37,7 @@ impl RawRemote {
         let mut raw = Self::connect(address);
         raw.send_bytes(&Versions::OURS.encode());
         raw.send_frame(&ToBroker::Hello { name: "raw".into() }, 0, 0);
-        let mut preamble = [0; PREAMBLE_BYTES];
-        raw.stream.read_exact(&mut preamble).unwrap();
-        assert_eq!(preamble, Versions::OURS.encode());
+        raw.expect_preamble();
         assert!(matches!(raw.frame(), Some(ToClient::Welcome(_))));
         raw
     }
@@ -47,8 +45,7 @@ impl RawRemote {
     /// Waits for a client and welcomes it, as its broker.
     pub fn welcome(listener: &TcpListener) -> Self {
         let mut raw = Self::over(listener.accept().unwrap().0);
-        let mut preamble = [0; PREAMBLE_BYTES];
-        raw.stream.read_exact(&mut preamble).unwrap();
+        raw.expect_preamble();
         raw.send_bytes(&Versions::OURS.encode());
         assert!(matches!(raw.frame(), Some(ToBroker::Hello { .. })));
         let welcome = Welcome {
@@ -60,6 +57,13 @@ impl RawRemote {
         };
         raw.send_frame(&ToClient::Welcome(welcome), 0, 0);
         raw
+    }
+
+    /// Waits for the first that the other side says.
+    pub fn expect_preamble(&mut self) {
+        let mut preamble = [0; PREAMBLE_BYTES];
+        self.stream.read_exact(&mut preamble).unwrap();
+        assert_eq!(preamble, Versions::OURS.encode());
     }
 
     /// The same connection once more, for another thread.

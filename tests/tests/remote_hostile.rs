@@ -1,14 +1,16 @@
 //! Peers on other hosts that break the rules, dribble, fall silent: each harms itself only.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ringmain::broker::Broker;
 use ringmain::message::{Bytes, Message, MessageType};
 use ringmain::wire::{
-    PublisherSpec, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient, Versions,
+    PublisherSpec, Refusal, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient,
+    Versions,
 };
-use ringmain::{Client, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
+use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::raw_remote::packet;
 use ringmain_tests::{Peer, RawRemote, Transport, eventually, usage};
 
@@ -329,6 +331,51 @@ fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
         assert!(told);
     });
     bus.assert_well();
+}
+
+#[test]
+fn whoever_does_not_join_loses_its_place_and_who_finds_none_is_told() {
+    // Long enough for what is done meanwhile on a busy machine.
+    let patience = Duration::from_secs(5);
+    let broker = Broker::builder()
+        .listen("tcp://127.0.0.1:0".parse().unwrap())
+        .peer_timeout(patience)
+        .remote_clients(2)
+        .start()
+        .unwrap();
+    let address = broker.addresses()[0].to_string();
+    let mut idle: Vec<_> = (0..2).map(|_| RawRemote::connect(&address)).collect();
+    // A place is taken when the broker speaks.
+    for raw in &mut idle {
+        raw.expect_preamble();
+    }
+    for _ in 0..3 {
+        let error = Client::connect(&address).unwrap_err();
+        let expected = Refusal::RemoteClients { limit: 2 };
+        assert!(
+            matches!(&error, ConnectError::Refused(refusal) if *refusal == expected),
+            "{error}"
+        );
+        assert!(error.to_string().contains("--remote-clients"), "{error}");
+    }
+    std::thread::scope(|scope| {
+        for raw in &mut idle {
+            let mut lives = raw.try_clone().unwrap();
+            let (gone, is_gone) = channel::<()>();
+            scope.spawn(move || {
+                lives.send_bytes(&Versions::OURS.encode());
+                let pause = patience / 8;
+                while is_gone.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                    lives.send((7, 0, 0, Vec::new()));
+                }
+            });
+            assert!(raw.is_dropped());
+            drop(gone);
+        }
+    });
+    eventually("their places are free", || {
+        Client::connect(&address).is_ok()
+    });
 }
 
 #[test]
