@@ -124,7 +124,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
 
     /// Stamps every message with the time at which it was published, by this clock; see
     /// [`Sample::published_at`](super::Sample::published_at). Costs 16 bytes in the ring, and a look at the clock. Messages are not stamped unless this is
-    /// set.
+    /// set. For subscribers on other hosts it has to be [`Clock::Realtime`], by clocks that are set alike, if they are to tell
+    /// the latency.
     pub fn timestamps(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self

@@ -1,7 +1,7 @@
 //! The subscriber's end of a lane.
 
 use crate::counters::LaneSlot;
-use crate::message::Timestamp;
+use crate::message::{Host, Timestamp};
 use crate::ring::{
     Consumer, Control, DropCounts, Ending, Kind, Polled, Published, Read, Record, Violation,
 };
@@ -19,6 +19,8 @@ pub struct Reader {
     sequence: u64,
     publisher: Peer,
     counters: LaneSlot,
+    /// Whose clocks the publisher stamps with.
+    host: Host,
 }
 
 /// What stands next in a lane.
@@ -77,12 +79,18 @@ pub enum LaneError {
 impl Reader {
     /// The subscriber's end of a ring that was not read yet.
     pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
+        // Relaxed: it is so from before this side has got the ring.
+        let host = match Ending::is_relayed(ring.control(Control::Closed).load(Ordering::Relaxed)) {
+            true => Host::Other,
+            false => Host::This,
+        };
         Self {
             consumer: Consumer::new(ring, area),
             topics: Vec::new(),
             sequence: 0,
             publisher,
             counters,
+            host,
         }
     }
 
@@ -144,7 +152,7 @@ impl Reader {
         let mut bytes = [0; Timestamp::BYTES];
         let before = message.offset - Timestamp::BYTES;
         self.consumer.storage().copy_out(before, &mut bytes);
-        Timestamp::from_bytes(bytes)
+        Timestamp::from_bytes(bytes, self.host)
     }
 
     /// The topic of a message that the last `next` gave.
@@ -236,7 +244,9 @@ impl Reader {
         let stamp = self
             .timestamp(&message)
             .ok_or(LaneError::Timestamp { len })?;
-        self.counters.latency(stamp.elapsed());
+        if let Some(latency) = stamp.elapsed() {
+            self.counters.latency(latency);
+        }
         self.message(message)
     }
 
