@@ -70,7 +70,7 @@ impl ForeignSegment {
     /// no multiple of 8.
     #[inline]
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
-        self.mapping.word(offset)
+        self.mapping.try_word(offset)
     }
 
     /// The 8 bytes at `offset` of the data, to be loaded only: a store raises SIGSEGV.
@@ -80,9 +80,7 @@ impl ForeignSegment {
     /// [`kept_word`](Self::kept_word).
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
-        self.mapping
-            .word(offset)
-            .expect("the offset is a multiple of 8 within the segment's data")
+        self.mapping.word(offset)
     }
 }
 
