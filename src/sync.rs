@@ -8,13 +8,20 @@
 #[cfg(not(ring_loom))]
 pub use core::{
     hint::spin_loop,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence, fence},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 #[cfg(ring_loom)]
 pub use loom::{
     hint::spin_loop,
     sync::atomic::{AtomicU64, Ordering, fence},
 };
+
+/// Keeps the compiler, not the processor, from moving what follows before what precedes. Loom's compiler moves nothing.
+#[inline(always)]
+pub fn keep_program_order() {
+    #[cfg(not(ring_loom))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
 
 /// A place at which an ordering, or a step, carries a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub enum Site {
     GapLookAgain,
     /// Waker: a fence between its commit and its look at the parked counter.
     WakerFence,
+    /// Waker: it looks at the parked counter once more behind that fence.
+    WakerLookAgain,
     /// Sleeper: a fence between raising its parked counter and its last look.
     SleeperFence,
     /// Sleeper: that last look.
@@ -66,7 +75,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 19] = [
+    pub const ALL: [Site; 20] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -81,6 +90,7 @@ impl Site {
         Site::BatchFirstWordLast,
         Site::GapLookAgain,
         Site::WakerFence,
+        Site::WakerLookAgain,
         Site::SleeperFence,
         Site::SleeperLookAgain,
         Site::SleeperRetire,

@@ -96,7 +96,6 @@ impl Read for LoomRing {
     fn control(&self, word: Control) -> &AtomicU64 {
         &self.shared.control[match word {
             Control::Closed => 0,
-            Control::Barrier => 1,
             Control::Parked => 2,
             Control::DroppedFull => 3,
             Control::DroppedDeadline => 4,

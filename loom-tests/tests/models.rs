@@ -53,6 +53,11 @@ fn fences_forbid_that_both_sides_miss_the_other() {
 }
 
 #[test]
+fn a_second_look_finds_what_both_sides_missed() {
+    store_buffer::run_with_second_look();
+}
+
+#[test]
 #[should_panic(expected = "both sides missed the other's store")]
 fn without_fences_both_sides_can_miss_the_other() {
     store_buffer::run_without_fences();

@@ -18,7 +18,9 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::ReserveNextHeader => &["stream"],
         Site::BatchFirstWordLast => &["batch", "batch_behind_pad"],
         Site::GapLookAgain => &["gaps_open", "gaps_dead"],
-        Site::WakerFence | Site::SleeperFence => &["doorbell", "room", "doorbell_two_wakers"],
+        Site::WakerFence | Site::WakerLookAgain | Site::SleeperFence => {
+            &["doorbell", "room", "doorbell_two_wakers"]
+        }
         Site::SleeperLookAgain => &["doorbell", "room", "doorbell_two_wakers"],
         Site::SleeperRetire => &["doorbell", "room"],
         Site::WakerRemember => &["doorbell", "room"],

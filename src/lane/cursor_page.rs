@@ -3,7 +3,6 @@
 //! | bytes of the data | what |
 //! |---|---|
 //! | 0..8 | 1 once the subscriber is closed |
-//! | 8..16 | 1 if the subscriber, as a sleeper, issues the process-wide barrier; constant |
 //! | 64..72 | parked counter |
 //! | 128 a .. 128 a + 8 | area a, from 1 on: cursor of one lane, a position in its ring |
 //! | 128 a + 64 .. 128 a + 72 | 1 once the subscriber has left that lane |
@@ -18,7 +17,6 @@ use crate::segment::{
     SegmentWord,
 };
 use crate::sync::{AtomicU64, Ordering, load_acquire};
-use crate::wake::Asymmetry;
 
 /// A cursor page of this process.
 pub struct CursorPage {
@@ -45,18 +43,12 @@ pub struct PeerCursor {
     parked: SegmentWord,
     closed: SegmentWord,
     left: SegmentWord,
-    sleeper_pays: bool,
 }
 
 impl CursorPage {
     /// A fresh page, no area used.
     pub fn create(options: &SegmentOptions) -> Result<Self, SegmentError> {
         let segment = Segment::create(Kind::CursorPage, DATA_BYTES, options)?;
-        // Relaxed: publishers get the segment by a message, which orders this before whatever they read.
-        segment.word(BARRIER).store(
-            u64::from(Asymmetry::of_process().sleeper_pays()),
-            Ordering::Relaxed,
-        );
         Ok(Self {
             segment,
             used: Mutex::new(1),
@@ -75,7 +67,7 @@ impl CursorPage {
             page: self.clone(),
             index,
         };
-        // Relaxed: as in `create`. A publisher that had the area before has closed its ring or is dead.
+        // Relaxed: publishers learn of the area by a message, which orders this before whatever they read. A publisher that had the area before has closed its ring or is dead.
         area.word().store(0, Ordering::Relaxed);
         area.left().store(0, Ordering::Relaxed);
         Some(area)
@@ -162,7 +154,6 @@ impl PeerPage {
             parked: self.segment.kept_word(PARKED)?,
             closed: self.segment.kept_word(CLOSED)?,
             left: self.segment.kept_word(offset + LEFT)?,
-            sleeper_pays: self.segment.word(BARRIER).load(Ordering::Relaxed) == 1,
         })
     }
 }
@@ -172,11 +163,6 @@ impl PeerCursor {
     #[inline]
     pub fn parked(&self) -> &AtomicU64 {
         &self.parked
-    }
-
-    /// Whether the subscriber says that it pays for both sides' barriers.
-    pub fn sleeper_pays(&self) -> bool {
-        self.sleeper_pays
     }
 
     /// Whether the subscriber reads this lane no more.
@@ -194,7 +180,6 @@ impl Cursor for PeerCursor {
 
 const DATA_BYTES: usize = 2 * PAGE_BYTES;
 const CLOSED: usize = 0;
-const BARRIER: usize = 8;
 const PARKED: usize = 64;
 const AREA_BYTES: usize = 128;
 const LEFT: usize = 64;

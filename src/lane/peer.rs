@@ -1,27 +1,21 @@
 //! The other side of a lane, as somebody to wake.
 
 use crate::doorbell::Waker;
-use crate::sync::AtomicU64;
-use crate::wake::{Asymmetry, BellSender};
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::wake::BellSender;
 
 /// The other side of a lane, as somebody to wake.
 pub struct Peer {
     bell: BellSender,
     waker: Waker,
-    barrier: Asymmetry,
 }
 
 impl Peer {
-    /// `sleeper_pays`: what the peer's page says about its barrier.
-    pub fn new(bell: BellSender, sleeper_pays: bool) -> Self {
+    /// Nobody has been woken yet.
+    pub fn new(bell: BellSender) -> Self {
         Self {
             bell,
             waker: Waker::default(),
-            barrier: if sleeper_pays {
-                Asymmetry::of_process()
-            } else {
-                Asymmetry::None
-            },
         }
     }
 
@@ -29,8 +23,7 @@ impl Peer {
     /// each of its sleeps; whether there was one.
     #[inline]
     pub fn wake_if_parked(&mut self, parked: &AtomicU64) -> bool {
-        let barrier = self.barrier;
-        let rings = self.waker.must_ring(parked, || barrier.light());
+        let rings = self.waker.must_ring(parked, || fence(Ordering::SeqCst));
         if rings {
             self.bell.ring();
         }

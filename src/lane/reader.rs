@@ -1,6 +1,7 @@
 //! The subscriber's end of a lane.
 
 use crate::counters::LaneSlot;
+use crate::doorbell::is_asleep;
 use crate::message::{Host, Timestamp};
 use crate::ring::{
     Consumer, Control, DropCounts, Ending, Kind, Polled, Published, Read, Record, Violation,
@@ -94,11 +95,6 @@ impl Reader {
         }
     }
 
-    /// Whether the publisher says, in its page, that it pays for both sides' barriers.
-    pub fn sleeper_pays(ring: &PeerRing) -> bool {
-        ring.control(Control::Barrier).load(Ordering::Relaxed) == 1
-    }
-
     /// What stands next.
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
@@ -186,7 +182,7 @@ impl Reader {
     #[inline]
     fn publisher_sleeps(&self) -> bool {
         let parked = self.consumer.storage().control(Control::Parked);
-        !parked.load(Ordering::Relaxed).is_multiple_of(2)
+        is_asleep(parked.load(Ordering::Relaxed))
     }
 
     /// Tells the publisher how far everything is read; for a lane that has run dry.

@@ -13,8 +13,6 @@ use crate::ring::{self, Control};
 use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{AtomicU64, Ordering};
 
-use crate::wake::Asymmetry;
-
 use super::{MAX_RING_BYTES, MIN_RING_BYTES};
 
 /// A ring that this process writes; clones share the memory.
@@ -55,16 +53,10 @@ impl OwnRing {
         );
         let segment = Segment::create(Kind::Ring, CONTROL_BYTES + capacity, options)?;
         let view = View::new(segment.data_ptr(), capacity);
-        let own = Self {
+        Ok(Self {
             view,
             segment: Arc::new(segment),
-        };
-        // Relaxed: readers get the segment by a message, which orders this before whatever they read.
-        ring::Read::control(&own, Control::Barrier).store(
-            u64::from(Asymmetry::of_process().sleeper_pays()),
-            Ordering::Relaxed,
-        );
-        Ok(own)
+        })
     }
 
     /// What the subscriber needs to map the ring.

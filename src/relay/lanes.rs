@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{
-    CursorPage, CursorPages, MIN_RING_BYTES, OwnRing, Peer, PeerPage, PeerRing, Reader,
-};
+use crate::lane::{CursorPage, CursorPages, MIN_RING_BYTES, OwnRing, Peer, PeerPage, PeerRing};
 use crate::link::{Descriptor, Peers};
 use crate::ring::{Ending, Read};
 use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
-use crate::wake::{Asymmetry, Bell, BellReceiver, BellSender, Pidfd};
+use crate::sync::{Ordering, fence};
+use crate::wake::{Bell, BellReceiver, BellSender, Pidfd};
 use crate::wire::{LaneId, SegmentSource, reason};
 
 use super::packet::Packet;
@@ -102,7 +101,7 @@ impl Lanes {
         {
             self.sleepers.push((page, Sleeper::default()));
         }
-        let publisher = Peer::new(bell, Reader::sleeper_pays(&ring));
+        let publisher = Peer::new(bell);
         if let Some(process) = process {
             self.peers.watch(process, lane);
         }
@@ -163,7 +162,7 @@ impl Lanes {
         let cursor = page
             .cursor(area)
             .ok_or_else(|| format!("it has no area {area}"))?;
-        let peer = Peer::new(bell, cursor.sleeper_pays());
+        let peer = Peer::new(bell);
         sink.attach(cursor, peer);
         Ok(())
     }
@@ -276,13 +275,13 @@ impl Lanes {
             // Nothing that a ring can tell is of use before the socket takes data.
             return true;
         }
-        // One barrier, below, for all of them.
+        // One fence, below, for all of them.
         for (page, sleeper) in &mut self.sleepers {
             sleeper.announce(page.parked(), || (), || false);
         }
         self.sinks.values_mut().for_each(Sink::announce);
-        Asymmetry::of_process().heavy().is_ok()
-            && !self.sources.values().any(Source::has_something)
+        fence(Ordering::SeqCst);
+        !self.sources.values().any(Source::has_something)
             && !self.sinks.values_mut().any(Sink::has_news)
     }
 

@@ -123,7 +123,7 @@ impl Sink {
         self.next_news(Eagerness::Due).is_some()
     }
 
-    /// Says that this side is about to sleep, if the far side waits for each move; the barrier is up to the caller.
+    /// Says that this side is about to sleep, if the far side waits for each move; the fence is up to the caller.
     pub fn announce(&mut self) {
         if self.is_urgent() {
             let parked = self.replica.storage().control(Control::Parked);

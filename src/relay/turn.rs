@@ -374,7 +374,7 @@ impl<T: Into<FarError>> From<T> for Stop {
     }
 }
 
-/// How long a relay looks on before it sleeps: longer than the barrier that a sleep costs.
+/// How long a relay looks on before it sleeps: about as long as a wake takes.
 const SPIN: Duration = Duration::from_micros(50);
 /// So that a busy link does not keep the lanes waiting.
 const FRAMES_PER_TURN: usize = 32;

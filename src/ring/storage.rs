@@ -8,8 +8,6 @@ use crate::sync::AtomicU64;
 pub enum Control {
     /// Whether the publisher has closed the lane, and how ([`Ending`]).
     Closed = 0,
-    /// 1 if the publisher, as a sleeper, issues the process-wide barrier; constant.
-    Barrier = 8,
     /// The publisher's parked counter.
     Parked = 128,
     /// Messages dropped at once because the ring was full, cumulative.

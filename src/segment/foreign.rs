@@ -72,16 +72,6 @@ impl ForeignSegment {
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.try_word(offset)
     }
-
-    /// The 8 bytes at `offset` of the data, to be loaded only: a store raises SIGSEGV.
-    ///
-    /// # Panics
-    /// When `offset` is out of bounds or no multiple of 8. An offset that a peer sent belongs into
-    /// [`kept_word`](Self::kept_word).
-    #[inline]
-    pub fn word(&self, offset: usize) -> &AtomicU64 {
-        self.mapping.word(offset)
-    }
 }
 
 fn map_memfd(descriptor: &OwnedFd, max_len: u64) -> Result<Mapping, SegmentError> {

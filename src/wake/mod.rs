@@ -1,12 +1,10 @@
 //! What the kernel offers to wake a process, and to watch it.
 
-mod barrier;
 mod bell;
 mod descriptors;
 mod kernel;
 mod process;
 
-pub use barrier::Asymmetry;
 pub use bell::{Bell, BellReceiver, BellSender, Wait};
 pub use descriptors::raise_descriptor_limit;
 pub use kernel::{KernelError, KernelVersion};

@@ -15,12 +15,12 @@ pub struct Forged(File);
 impl Forged {
     /// A ring of `data_bytes`, its control page included, allocated and with a good header.
     pub fn ring(data_bytes: u64) -> Self {
-        Self::new(1, 0xa481_3cad_319b_28d7, data_bytes)
+        Self::new(1, 0xa481_3dad_319b_2a8a, data_bytes)
     }
 
     /// A cursor page, allocated and with a good header.
     pub fn cursor_page(data_bytes: u64) -> Self {
-        Self::new(2, 0x1acf_b2db_9973_0564, data_bytes)
+        Self::new(2, 0x1acf_b5db_9973_0a7d, data_bytes)
     }
 
     /// Counters, allocated and with a good header, named as they have to be.

@@ -23,7 +23,7 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 10] = [
+    pub const ALL: [Model; 11] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
@@ -34,6 +34,7 @@ impl Model {
         Model::new("doorbell_two_wakers", doorbell::run_two_wakers),
         Model::new("room", room::run),
         Model::new("store_buffer", store_buffer::run),
+        Model::new("second_look", store_buffer::run_with_second_look),
     ];
 
     /// The model of that name.

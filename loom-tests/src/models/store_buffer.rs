@@ -1,4 +1,4 @@
-//! The doorbell's fences forbid that both sides miss the other's store.
+//! The doorbell's fences, or its second look, forbid that both sides miss the other's store.
 
 use loom::{sync::Arc, thread};
 
@@ -15,7 +15,16 @@ pub fn run_without_fences() {
     check(|| {});
 }
 
+/// Explores a waker without a fence, and a sleeper that looks again when the waker's store has settled.
+pub fn run_with_second_look() {
+    check_looks(|| {}, true);
+}
+
 fn check(barrier: fn()) {
+    check_looks(barrier, false);
+}
+
+fn check_looks(barrier: fn(), twice: bool) {
     explore(4, move || {
         let event = Arc::new(AtomicU64::new(0));
         let parked = Arc::new(AtomicU64::new(0));
@@ -29,8 +38,11 @@ fn check(barrier: fn()) {
         });
         parked.store(1, Ordering::Relaxed);
         barrier();
-        let seen_by_sleeper = event.load(Ordering::Acquire);
+        let mut seen_by_sleeper = event.load(Ordering::Acquire);
         let seen_by_waker = waker.join().unwrap();
+        if twice {
+            seen_by_sleeper = event.load(Ordering::Acquire);
+        }
         assert!(
             seen_by_sleeper == 1 || seen_by_waker == 1,
             "both sides missed the other's store"

@@ -97,7 +97,7 @@ impl Inbound {
     /// the next poll retires it, or [`Inbound::retire`].
     fn poll_found(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, RecvError>> {
         // Asks for the ring in any case, or it would be taken for one of the next sleep.
-        if self.announced
+        if self.is_announced()
             && !self.shared().mark().is_forked()
             && self.poll_rung(context)?.is_pending()
             && !self.has_something()
@@ -111,7 +111,7 @@ impl Inbound {
                 return Poll::Ready(Ok(found));
             }
             if !self.announce() {
-                // Something has come meanwhile, or there is no barrier: look again, after other tasks.
+                // Something has come meanwhile, or publishers may not pass fences yet: look again, after other tasks.
                 self.retire();
                 context.waker().wake_by_ref();
                 return Poll::Pending;

@@ -62,7 +62,7 @@ pub(super) fn attach(
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;
-    let peer = Peer::new(bell, cursor.sleeper_pays());
+    let peer = Peer::new(bell);
     Ok((cursor, peer, copy))
 }
 
@@ -95,7 +95,6 @@ pub(super) fn make_reader(
         .bell()
         .try_clone()
         .map_err(|error| reason(&error))?;
-    let pays = Reader::sleeper_pays(&ring);
     let counters = port.counters.lane(
         lane,
         &name,
@@ -103,7 +102,7 @@ pub(super) fn make_reader(
         &message_type.to_string(),
         ring.capacity(),
     );
-    let reader = Reader::new(ring, area, Peer::new(bell, pays), counters);
+    let reader = Reader::new(ring, area, Peer::new(bell), counters);
     let lane = InLane::new(
         lane,
         reader,

@@ -3,18 +3,17 @@
 mod lane;
 mod pace;
 mod port;
+mod sleepers;
+mod wait;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::counters::HandleSlot;
-use crate::doorbell::Sleeper;
-use crate::lane::{CursorPage, LaneError, Next};
+use crate::lane::{LaneError, Next};
 use crate::ring::{DropCounts, Ending, Record};
 use crate::segment::fork::ProcessMark;
-use crate::wake::{Asymmetry, BellReceiver, Wait as Woken};
+use crate::wake::BellReceiver;
 
 use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
@@ -24,6 +23,7 @@ use lane::refused;
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
 use pace::Pace;
 pub(super) use port::SubscriberPort;
+use sleepers::Sleepers;
 
 /// How a subscriber waits for messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +44,6 @@ pub(super) struct Inbound {
     shared: Arc<Shared>,
     port: Arc<SubscriberPort>,
     pub(super) bell: HandleBell,
-    /// Whether a sleep is announced and not retired. The bell keeps its token until then.
-    pub(super) announced: bool,
     wait: Wait,
     lanes: Vec<InLane>,
     /// Index of the lane that is polled next.
@@ -57,7 +55,7 @@ pub(super) struct Inbound {
     pace: Pace,
     /// Version of the mailbox that is carried out.
     seen: u64,
-    sleepers: Vec<(Arc<CursorPage>, Sleeper)>,
+    sleepers: Sleepers,
     /// Lanes that were to come and do not, to be told.
     refused: VecDeque<RecvError>,
     /// Lanes that are not read any more and whose publishers may not know it yet. Their areas must not go to others.
@@ -88,7 +86,6 @@ impl Inbound {
         Self {
             mark: shared.mark(),
             bell: HandleBell::new(bell, shared.mark()),
-            announced: false,
             shared,
             port,
             wait,
@@ -98,7 +95,7 @@ impl Inbound {
             dry: 0,
             pace: Pace::default(),
             seen: 0,
-            sleepers: Vec::new(),
+            sleepers: Sleepers::default(),
             refused: VecDeque::new(),
             left: Vec::new(),
         }
@@ -184,34 +181,17 @@ impl Inbound {
         }
         let times = self.dry;
         self.dry = times.wrapping_add(1);
-        !times.is_multiple_of(DRY_LOOKS_PER_POLL)
+        let rests = !times.is_multiple_of(DRY_LOOKS_PER_POLL);
+        if !rests && times > 0 {
+            self.sleepers.look_twice();
+        }
+        rests
     }
 
     /// Whether something besides the rings wants to be looked at.
     #[inline]
     fn is_disturbed(&self) -> bool {
         self.mark.is_forked() || self.port.mailbox.has_news(self.seen) || !self.refused.is_empty()
-    }
-
-    /// Waits, as long as `timeout`, until there is something.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Found>, RecvError> {
-        if let Some(found) = self.poll()? {
-            return Ok(Some(found));
-        }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(found) = self.spin(deadline)? {
-                return Ok(Some(found));
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(None);
-            }
-            self.sleep(left)?;
-            if let Some(found) = self.poll()? {
-                return Ok(Some(found));
-            }
-        }
     }
 
     /// Ends the lane with an error.
@@ -238,86 +218,6 @@ impl Inbound {
         std::mem::forget(std::mem::take(&mut self.left));
         std::mem::forget(std::mem::take(&mut self.sleepers));
         std::mem::forget(self.port.clone());
-    }
-
-    /// First half of a wait that somebody else does: says that this side is about to sleep on `bell`. Whether it may;
-    /// `retire` must follow in either case.
-    pub(super) fn announce(&mut self) -> bool {
-        if self.mark.is_forked() {
-            return false;
-        }
-        // A future that was leaked, not dropped, leaves a sleep announced.
-        self.retire();
-        self.announced = true;
-        for (page, sleeper) in &mut self.sleepers {
-            // One barrier, below, for all of them.
-            sleeper.announce(page.parked(), || (), || false);
-        }
-        // Without the barrier a wake can be lost, so there is no sleep then.
-        let may_sleep = Asymmetry::of_process().heavy().is_ok() && !self.has_something();
-        if may_sleep {
-            self.port.counters.parked();
-        }
-        may_sleep
-    }
-
-    /// Second half. Does nothing if no sleep is announced.
-    pub(super) fn retire(&mut self) {
-        // The counter and the token belong to the parent.
-        if !self.announced || self.mark.is_forked() {
-            return;
-        }
-        self.announced = false;
-        for (page, sleeper) in &mut self.sleepers {
-            sleeper.retire(page.parked());
-        }
-        // Whatever ended the sleep, the next poll finds it.
-        self.dry = 0;
-        self.bell.drain();
-    }
-
-    fn spin(&mut self, deadline: Option<Instant>) -> Result<Option<Found>, RecvError> {
-        let patience = match self.wait {
-            Wait::Park => return Ok(None),
-            Wait::Spin => None,
-            Wait::SpinThenPark => Some(SPIN),
-        };
-        let received = self.lanes.iter().map(|lane| lane.sequence());
-        self.pace.dry(received.fold(0, u64::wrapping_add));
-        let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
-        let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
-            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
-            (patience, deadline) => patience.or(deadline),
-        };
-        loop {
-            self.pace.look();
-            if self.rests() {
-                continue;
-            }
-            if let Some((lane, record)) = self.ready() {
-                return Ok(Some(Found::Message { lane, record }));
-            }
-            if let Some(found) = self.poll()? {
-                return Ok(Some(found));
-            }
-            if end.is_some_and(|end| Instant::now() >= end) {
-                return Ok(None);
-            }
-            if yield_from.is_some_and(|from| Instant::now() >= from) {
-                // Whoever is to be waited for may need this core.
-                thread::yield_now();
-            }
-        }
-    }
-
-    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), RecvError> {
-        let result = if self.announce() {
-            self.bell.wait(timeout)
-        } else {
-            Ok(Woken::Rung)
-        };
-        self.retire();
-        result.map(|_| ()).map_err(RecvError::System)
     }
 
     /// Whether the next poll may find something.
@@ -438,13 +338,7 @@ impl Inbound {
                         .iter()
                         .filter(|other| other.publisher().id == publisher);
                     lane.behind = of_same.map(|other| other.lane).max();
-                    if !self
-                        .sleepers
-                        .iter()
-                        .any(|(page, _)| Arc::ptr_eq(page, &lane.page))
-                    {
-                        self.sleepers.push((lane.page.clone(), Sleeper::default()));
-                    }
+                    self.sleepers.add(&lane.page);
                     self.lanes.push(*lane);
                 }
                 ReaderCommand::End { lane } => {
@@ -460,10 +354,6 @@ impl Inbound {
     }
 }
 
-/// Longer than the barrier that a sleep costs (12 to 14 microseconds, measured), about as long as a wake takes.
-const SPIN: Duration = Duration::from_micros(50);
-/// From here on the core is offered to others between two looks: a message that comes at once costs no system call.
-const SPIN_ALONE: Duration = Duration::from_micros(15);
 /// Looks that find all rings empty, for one that looks everywhere, at the clock too.
 const DRY_LOOKS_PER_POLL: u32 = 64;
 /// Messages that one lane may give before the others have their turn.

@@ -78,7 +78,7 @@ impl OutLane {
         Some(deadline)
     }
 
-    /// First half of a sleep, but for the barrier.
+    /// First half of a sleep, but for the fence.
     pub(super) fn announce(&mut self) {
         let parked = self.writer.ring().control(Control::Parked);
         self.sleeper.announce(parked, || (), || false);

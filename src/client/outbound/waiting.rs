@@ -10,7 +10,7 @@ use slab::Slab;
 
 use crate::message::EncodedBytes;
 use crate::ring::Position;
-use crate::wake::Asymmetry;
+use crate::sync::{Ordering, fence};
 use crate::wire::LaneId;
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError};
@@ -260,13 +260,13 @@ impl Outbound {
         }
         self.waits.announced = true;
         for waiting in &self.waits.lanes {
-            // One barrier, below, for all of them.
+            // One fence, below, for all of them.
             if let Some(lane) = waiting.lane(&mut self.lanes) {
                 lane.announce();
             }
         }
-        // Without the barrier a wake can be lost, so there is no sleep then.
-        let sleeps = Asymmetry::of_process().heavy().is_ok() && !self.may_go_on();
+        fence(Ordering::SeqCst);
+        let sleeps = !self.may_go_on();
         if sleeps {
             self.count_parked();
         }

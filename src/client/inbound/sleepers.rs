@@ -1,0 +1,93 @@
+//! The parked counters of a subscriber, one for each of its cursor pages.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::doorbell::{SETTLE, Sleeper};
+use crate::lane::CursorPage;
+use crate::sync::{Ordering, fence};
+
+/// The parked counters of a subscriber. They say the same.
+#[derive(Default)]
+pub(super) struct Sleepers {
+    pages: Vec<(Arc<CursorPage>, Sleeper)>,
+    /// Whether a sleep is announced and not retired. The bell keeps its token until then.
+    announced: bool,
+    /// Whether they look twice: publishers pass no fence for them then.
+    looks_twice: bool,
+    /// Whether somebody else has ever slept for this handle, who cannot look twice.
+    sleeps_elsewhere: bool,
+    /// When they stopped looking twice.
+    asked_for_fences: Option<Instant>,
+}
+
+impl Sleepers {
+    /// Takes in a page, unless it is there already.
+    pub(super) fn add(&mut self, page: &Arc<CursorPage>) {
+        if self.pages.iter().any(|(other, _)| Arc::ptr_eq(other, page)) {
+            return;
+        }
+        let mut sleeper = Sleeper::default();
+        sleeper.set_looks_twice(page.parked(), self.looks_twice);
+        self.pages.push((page.clone(), sleeper));
+    }
+
+    /// Spares publishers their fences, for a subscriber that polls or sleeps in its own thread.
+    #[inline]
+    pub(super) fn look_twice(&mut self) {
+        if !self.looks_twice && !self.sleeps_elsewhere {
+            self.set_looks_twice(true);
+        }
+    }
+
+    /// Asks publishers for fences, from now on: somebody else is about to sleep. Whether they know it; a wake can be lost
+    /// until they do.
+    pub(super) fn look_once(&mut self) -> bool {
+        self.sleeps_elsewhere = true;
+        if self.looks_twice {
+            self.set_looks_twice(false);
+            self.asked_for_fences = Some(Instant::now());
+        }
+        let settled = |asked: Instant| asked.elapsed() >= SETTLE;
+        if self.asked_for_fences.is_some_and(settled) {
+            self.asked_for_fences = None;
+        }
+        self.asked_for_fences.is_none()
+    }
+
+    /// Whether whoever sleeps has to look twice.
+    pub(super) fn do_look_twice(&self) -> bool {
+        self.looks_twice
+    }
+
+    /// Says that a sleep begins. What is looked at afterwards is no older.
+    pub(super) fn announce(&mut self) {
+        self.announced = true;
+        for (page, sleeper) in &mut self.pages {
+            // One fence, below, for all of them.
+            sleeper.announce(page.parked(), || (), || false);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether a sleep is announced and not retired.
+    pub(super) fn are_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Says that the sleep is over.
+    pub(super) fn retire(&mut self) {
+        self.announced = false;
+        for (page, sleeper) in &mut self.pages {
+            sleeper.retire(page.parked());
+        }
+    }
+
+    #[cold]
+    fn set_looks_twice(&mut self, looks_twice: bool) {
+        self.looks_twice = looks_twice;
+        for (page, sleeper) in &mut self.pages {
+            sleeper.set_looks_twice(page.parked(), looks_twice);
+        }
+    }
+}
