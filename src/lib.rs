@@ -44,7 +44,7 @@ pub use client::{
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};
 pub use link::{Address, AddressError};
-pub use message::{Clock, Timestamp};
+pub use message::{Clock, Host, Timestamp};
 pub use segment::Backend;
 pub use topic::{Pattern, Topic};
 pub use wire::Overflow;

@@ -1,32 +1,24 @@
 //! Feeds the reading end of a ring with memory that a hostile producer wrote.
 //!
-//! The input is a list of stores of 9 bytes: an index, a little-endian word. Those with the high bit in the index come
-//! between two polls, the others before. Whatever they are, the reader must neither panic nor hang, and each record that
-//! it gives must lie in the ring.
+//! Some stores come before all polls, the others between two (`scribbles.rs`). Whatever they are, the reader must neither
+//! panic nor hang, and each record that it gives must lie in the ring.
 #![no_main]
 #![allow(dead_code, unused_imports)]
 
 #[path = "../../src/ring/mod.rs"]
 mod ring;
+mod scribbles;
 #[path = "../../src/sync.rs"]
 mod sync;
 
 use libfuzzer_sys::fuzz_target;
-use ring::{Consumer, Control, HeapRing, Kind, Polled, Read, Write};
-use sync::Ordering;
-
-const CAPACITY: usize = 512;
-/// Cells, of two words each, then the two drop counters.
-const WORDS: usize = CAPACITY / 8 + 2;
+use ring::{Consumer, HeapRing, Kind, Polled, Read};
+use scribbles::{CAPACITY, Scribbles};
 
 fuzz_target!(|input: &[u8]| {
     let ring = HeapRing::new(CAPACITY);
     let mut consumer = Consumer::new(ring.clone(), ring.clone());
-    let stores = input.as_chunks::<9>().0;
-    for store in stores.iter().filter(|store| store[0] < 0x80) {
-        scribble(&ring, store);
-    }
-    let mut between = stores.iter().filter(|store| store[0] >= 0x80);
+    let mut scribbles = Scribbles::begin(&ring, input);
     loop {
         let Ok(polled) = consumer.poll() else { return };
         match polled {
@@ -45,21 +37,8 @@ fuzz_target!(|input: &[u8]| {
                 let _ = consumer.publish();
             }
         }
-        match between.next() {
-            Some(store) => scribble(&ring, store),
-            None => return,
+        if scribbles.next().is_none() {
+            return;
         }
     }
 });
-
-fn scribble(ring: &HeapRing, [index, word @ ..]: &[u8; 9]) {
-    let value = u64::from_le_bytes(*word);
-    let index = usize::from(index & 0x7f) % WORDS;
-    let offset = index / 2 * 16;
-    match index.checked_sub(CAPACITY / 8) {
-        Some(0) => ring.control(Control::DroppedFull).store(value, Ordering::Relaxed),
-        Some(_) => ring.control(Control::DroppedDeadline).store(value, Ordering::Relaxed),
-        None if index % 2 == 0 => ring.commit_word(offset).store(value, Ordering::Relaxed),
-        None => ring.store_detail(offset, value),
-    }
-}

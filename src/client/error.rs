@@ -161,7 +161,8 @@ pub enum PublishError {
         "the connection to the broker's host is lost, and up to {unconfirmed} messages with it: connect anew"
     )]
     TransportLost {
-        /// Messages that subscribers have not confirmed to have read, of all of them together; at most so many are lost.
+        /// Messages that subscribers have not confirmed to have read, of all of them together, with those that waited for
+        /// room when the connection broke; at most so many are lost.
         unconfirmed: u64,
     },
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.

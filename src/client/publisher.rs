@@ -12,7 +12,6 @@ use crate::lane::{
 use crate::message::{Bytes, Clock, Message, MessageType};
 use crate::ring::{capacity_for, max_payload_bytes};
 use crate::topic::Topic;
-use crate::wake::Bell;
 use crate::wire::{HandleId, PublisherSpec, ToBroker};
 
 use super::client::Client;
@@ -124,7 +123,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
 
     /// Stamps every message with the time at which it was published, by this clock; see
     /// [`Sample::published_at`](super::Sample::published_at). Costs 16 bytes in the ring, and a look at the clock. Messages are not stamped unless this is
-    /// set.
+    /// set. For subscribers on other hosts it has to be [`Clock::Realtime`], by clocks that are set alike, if they are to tell
+    /// the latency.
     pub fn timestamps(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
@@ -144,11 +144,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             .unwrap_or_else(|| T::message_type());
         message_type.validate()?;
         let shared = self.client.shared();
-        shared.check_process()?;
-        let bell = Bell::new().map_err(|source| RequestError::System {
-            what: "a bell",
-            source,
-        })?;
+        let bell = shared.new_bell()?;
         let id = shared.next_handle();
         let topics = TopicTable::new();
         let mailbox = Arc::new(Mailbox::new(bell.sender));

@@ -66,6 +66,7 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
 
     /// When `publish` was called for it, by the clock that its publisher has chosen with
     /// [`timestamps`](super::PublisherBuilder::timestamps); `None` if that stamps no messages.
+    /// Names whose clock it was: a monotonic one of another host says nothing here ([`Timestamp::elapsed`]).
     #[inline]
     pub fn published_at(&self) -> Option<Timestamp> {
         self.lane.reader().timestamp()

@@ -11,7 +11,7 @@ use crate::counters::{Book, HandleSlot};
 use crate::segment::fork::ProcessMark;
 use crate::segment::{SegmentOptions, SegmentWord};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, load_acquire};
-use crate::wake::BellSender;
+use crate::wake::{Bell, BellSender};
 use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
 
 use super::error::RequestError;
@@ -184,6 +184,15 @@ impl Shared {
             return Err(RequestError::Forked);
         }
         Ok(())
+    }
+
+    /// A bell for a new handle.
+    pub(super) fn new_bell(&self) -> Result<Bell, RequestError> {
+        self.check_process()?;
+        Bell::new().map_err(|source| RequestError::System {
+            what: "a bell",
+            source,
+        })
     }
 
     /// Hands something to the control thread.

@@ -10,7 +10,6 @@ use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
 use crate::ring::DropCause;
 use crate::topic::{Pattern, TopicError};
-use crate::wake::Bell;
 use crate::wire::{HandleId, Overflow, SubscriberSpec, ToBroker};
 
 use super::client::Client;
@@ -180,11 +179,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             message_type.validate()?;
         }
         let shared = self.client.shared();
-        shared.check_process()?;
-        let bell = Bell::new().map_err(|source| RequestError::System {
-            what: "a bell",
-            source,
-        })?;
+        let bell = shared.new_bell()?;
         let id = shared.next_handle();
         let port = Arc::new(SubscriberPort::new(
             Mailbox::new(bell.sender),

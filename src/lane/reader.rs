@@ -2,7 +2,7 @@
 
 use crate::counters::LaneSlot;
 use crate::doorbell::is_asleep;
-use crate::message::Timestamp;
+use crate::message::{Host, Timestamp};
 use crate::ring::{
     Consumer, Control, DropCounts, Ending, Kind, Polled, Position, Published, Read, Record,
     Violation,
@@ -27,6 +27,8 @@ pub struct Reader {
     known: u64,
     publisher: Peer,
     counters: LaneSlot,
+    /// Whose clocks the publisher stamps with.
+    host: Host,
 }
 
 /// What stands next in a lane.
@@ -85,6 +87,11 @@ pub enum LaneError {
 impl Reader {
     /// The subscriber's end of a ring that was not read yet.
     pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
+        // Relaxed: it is so from before this side has got the ring.
+        let host = match Ending::is_relayed(ring.control(Control::Closed).load(Ordering::Relaxed)) {
+            true => Host::Other,
+            false => Host::This,
+        };
         Self {
             consumer: Consumer::new(ring, area),
             topics: Vec::new(),
@@ -99,6 +106,7 @@ impl Reader {
             known: u64::MAX,
             publisher,
             counters,
+            host,
         }
     }
 
@@ -168,7 +176,7 @@ impl Reader {
         let mut bytes = [0; Timestamp::BYTES];
         let before = self.message.offset - Timestamp::BYTES;
         self.consumer.storage().copy_out(before, &mut bytes);
-        Timestamp::from_bytes(bytes)
+        Timestamp::from_bytes(bytes, self.host)
     }
 
     /// The topic of the message; `None` before the first one.
@@ -271,7 +279,9 @@ impl Reader {
             .checked_sub(Timestamp::BYTES)
             .ok_or(LaneError::Timestamp { len })?;
         let stamp = self.timestamp().ok_or(LaneError::Timestamp { len })?;
-        self.counters.latency(stamp.elapsed());
+        if let Some(latency) = stamp.elapsed() {
+            self.counters.latency(latency);
+        }
         Ok(Next::Message)
     }
 

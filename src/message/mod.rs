@@ -55,7 +55,7 @@ pub use identity::MessageType;
 pub use json::{JsonError, raw_to_text, to_json};
 pub use layout::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
 pub use scratch::{Scratch, ScratchHandle};
-pub use timestamp::{Clock, Timestamp};
+pub use timestamp::{Clock, Host, Timestamp};
 pub use validate::{LayoutError, MAX_MEMBERS, MAX_NAME_BYTES, MAX_NESTING, MAX_TYPES};
 
 /// A type whose values can be published.

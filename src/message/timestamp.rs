@@ -13,10 +13,20 @@ use nix::time::{ClockId, clock_gettime};
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Clock {
-    /// Nanoseconds since 1970, UTC (`CLOCK_REALTIME`). Means something on every host, and jumps when the time is set.
+    /// Nanoseconds since 1970, UTC (`CLOCK_REALTIME`). Means something on every host, as far as their clocks are set alike, and
+    /// jumps when the time is set.
     Realtime = 1,
     /// Nanoseconds since some moment (`CLOCK_MONOTONIC`). Never jumps; processes of one machine share it, and nobody else.
     Monotonic = 2,
+}
+
+/// Whose clock it was that a message was stamped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// That of this host.
+    This,
+    /// That of the host at the other end of a connection, which may be this one: nobody has compared them.
+    Other,
 }
 
 /// A moment by a clock that is named.
@@ -35,6 +45,8 @@ pub struct Timestamp {
     pub clock: Clock,
     /// What it showed, in nanoseconds.
     pub ns: u64,
+    /// Whose clock it was.
+    pub host: Host,
 }
 
 impl Clock {
@@ -54,6 +66,7 @@ impl Clock {
         Timestamp {
             clock: self,
             ns: ns.unwrap_or(0),
+            host: Host::This,
         }
     }
 
@@ -70,24 +83,33 @@ impl Timestamp {
     /// Bytes that it takes before a payload.
     pub const BYTES: usize = 16;
 
-    /// How long ago it was, by its clock; zero if that was set back meanwhile.
-    pub fn elapsed(self) -> Duration {
-        Duration::from_nanos(self.clock.now().ns.saturating_sub(self.ns))
+    /// How long ago it was, by its clock; zero if that was set back meanwhile, or if another host's is ahead.
+    ///
+    /// `None` for a [`Clock::Monotonic`] of another host, of which this one can say nothing; moments of that are to be
+    /// compared with each other only.
+    pub fn elapsed(self) -> Option<Duration> {
+        match (self.clock, self.host) {
+            (Clock::Monotonic, Host::Other) => None,
+            _ => Some(Duration::from_nanos(
+                self.clock.now().ns.saturating_sub(self.ns),
+            )),
+        }
     }
 
-    /// Nanoseconds, then the clock's number; the rest is zero.
+    /// Nanoseconds, then the clock's number; the rest is zero. The host is what the ring says.
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         (u128::from(self.ns) | (self.clock as u128) << 64).to_le_bytes()
     }
 
     /// `None` if a byte is not as [`to_bytes`](Self::to_bytes) writes it.
     #[inline]
-    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES], host: Host) -> Option<Self> {
         let both = u128::from_le_bytes(bytes);
         let clock = u8::try_from(both >> 64).ok().and_then(Clock::from_byte)?;
         Some(Self {
             clock,
             ns: both as u64,
+            host,
         })
     }
 }
@@ -110,10 +132,11 @@ mod tests {
         let timestamp = Timestamp {
             clock: Clock::Monotonic,
             ns: 0x0807_0605_0403_0201,
+            host: Host::This,
         };
         let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(timestamp.to_bytes(), bytes);
-        assert_eq!(Timestamp::from_bytes(bytes), Some(timestamp));
+        assert_eq!(Timestamp::from_bytes(bytes, Host::This), Some(timestamp));
     }
 
     #[test]
@@ -121,7 +144,7 @@ mod tests {
         for (at, byte) in [(8, 0), (8, 3), (8, 255), (9, 1), (15, 0x80)] {
             let mut bytes = Clock::Realtime.now().to_bytes();
             bytes[at] = byte;
-            assert_eq!(Timestamp::from_bytes(bytes), None, "{bytes:?}");
+            assert_eq!(Timestamp::from_bytes(bytes, Host::This), None, "{bytes:?}");
         }
     }
 
@@ -133,8 +156,18 @@ mod tests {
                 ns: now.ns - 1_000_000_000,
                 ..now
             };
-            let elapsed = earlier.elapsed();
+            let elapsed = earlier.elapsed().unwrap();
             assert!(elapsed >= Duration::from_secs(1), "{clock}: {elapsed:?}");
         }
+    }
+
+    #[test]
+    fn a_monotonic_time_of_another_host_has_no_age_here() {
+        let elsewhere = |clock: Clock| Timestamp {
+            host: Host::Other,
+            ..clock.now()
+        };
+        assert_eq!(elsewhere(Clock::Monotonic).elapsed(), None);
+        assert!(elsewhere(Clock::Realtime).elapsed().is_some());
     }
 }

@@ -250,6 +250,8 @@ impl Party {
                 Effect::EndReader { lane, .. } => drop(self.readers.remove(&lane)),
                 Effect::Applied(epoch) => self.applied = epoch,
                 Effect::RefusedReader { refusal, .. } => panic!("{refusal}"),
+                // Nobody sleeps here.
+                Effect::WakeReader { .. } => {}
                 Effect::AnswerTopics { .. } => panic!("nobody asked"),
             }
         }

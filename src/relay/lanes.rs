@@ -152,14 +152,16 @@ impl Lanes {
     /// # Errors
     /// Why its cursor page cannot be used.
     pub fn attach_sink(&mut self, lane: LaneId, half: PeerHalf, area: u32) -> Result<(), String> {
+        let bell = BellSender::from_peer(half.bell).map_err(|error| reason(&error))?;
         let Some(sink) = self.sinks.get_mut(&lane) else {
+            // All of it came, and its end, while nobody knew the bell: that may have found the subscriber asleep.
+            bell.ring();
             return Ok(());
         };
         let page = Arc::new(PeerPage::open(half.segment).map_err(|error| reason(&error))?);
         let cursor = page
             .cursor(area)
             .ok_or_else(|| format!("it has no area {area}"))?;
-        let bell = BellSender::from_peer(half.bell).map_err(|error| reason(&error))?;
         let peer = Peer::new(bell);
         sink.attach(cursor, peer);
         Ok(())
@@ -241,6 +243,8 @@ impl Lanes {
                 }
             }
         }
+        // Their publishers ring when they part.
+        self.forget_ended();
         did
     }
 

@@ -39,8 +39,10 @@ pub use connect::{DialError, dial};
 
 use crate::link::LinkError;
 use crate::segment::SegmentError;
+use crate::wire::{Frame, Refusal, ToClient, Versions};
 use broker_end::BrokerEnd;
 use client_end::ClientEnd;
+use packet::Packet;
 use turn::Relay;
 
 /// Starts the relay beside a client; gives the stream that is to the client what a broker's would be.
@@ -86,6 +88,20 @@ pub fn beside_broker(
     Ok((brokers, thread))
 }
 
+/// What a client on another host is sent instead of a relay.
+pub fn refusal(refusal: Refusal) -> Vec<u8> {
+    let mut bytes = Versions::OURS.encode().to_vec();
+    // Of no request but the client's `Hello`.
+    let frame = ToClient::Refused {
+        request: 0,
+        refusal,
+    };
+    if let Ok(archive) = frame.archive() {
+        Packet::control(&archive).encode(&mut bytes);
+    }
+    bytes
+}
+
 /// Why a relay ends before either side is done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -96,6 +112,9 @@ pub enum FarError {
     /// The stream ended without a goodbye.
     #[error("the peer is gone")]
     Gone,
+    /// The peer has connected, and says nothing that makes it a client, or a broker.
+    #[error("the peer did not join within {0:?}")]
+    NotJoined(Duration),
     /// Nothing has come for too long.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),

@@ -88,7 +88,16 @@ pub struct Begun {
     second: u64,
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
+    /// A frame that offers no lane.
+    pub fn control(archive: &'a [u8]) -> Self {
+        Packet::Frame {
+            ring_bytes: 0,
+            news_above: 0,
+            archive,
+        }
+    }
+
     /// Appends a packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (kind, first, second, body): (u32, u64, u64, &[u8]) = match *self {

@@ -24,6 +24,8 @@ pub struct Outgoing {
     buffer: Vec<u8>,
     /// Of `buffer`.
     sent: usize,
+    /// Bytes of answers, less all that the socket has taken since: no more of them can lie in the buffer.
+    answers: usize,
 }
 
 /// What reading brought.
@@ -50,6 +52,9 @@ pub enum StreamError {
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
+    /// The peer asks for more and more, and takes no answers.
+    #[error("the peer does not take {0} bytes of answers to what it sends")]
+    Deaf(usize),
 }
 
 impl Incoming {
@@ -105,11 +110,6 @@ impl Incoming {
         }
     }
 
-    /// Whether the other side's preamble has come.
-    pub fn is_greeted(&self) -> bool {
-        self.greeted
-    }
-
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -136,10 +136,12 @@ impl Outgoing {
         Self {
             buffer: Versions::OURS.encode().to_vec(),
             sent: 0,
+            answers: 0,
         }
     }
 
-    /// Where packets are appended; only while there [is room](Self::is_roomy), or memory grows.
+    /// Where packets are appended; only while there [is room](Self::is_roomy), or memory grows. What has to be said
+    /// whether or not there is room is [counted](Self::count_answers).
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         if self.sent >= BUFFER_BYTES / 2 {
             self.buffer.drain(..std::mem::take(&mut self.sent));
@@ -157,6 +159,18 @@ impl Outgoing {
         self.buffer.len() - self.sent
     }
 
+    /// Notes that all beyond `before` unsent bytes was appended because the peer has sent something.
+    ///
+    /// # Errors
+    /// [`StreamError::Deaf`].
+    pub fn count_answers(&mut self, before: usize) -> Result<(), StreamError> {
+        self.answers += self.unsent().saturating_sub(before);
+        match self.answers {
+            answers if answers > MOST_ANSWERS => Err(StreamError::Deaf(answers)),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends as much as the socket takes; gives how many bytes that was.
     ///
     /// # Errors
@@ -167,6 +181,7 @@ impl Outgoing {
             match socket.write(&self.buffer[self.sent..]) {
                 Ok(count) => {
                     self.sent += count;
+                    self.answers = self.answers.saturating_sub(count);
                     total += count;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -188,3 +203,5 @@ fn is_for_later(error: &io::Error) -> bool {
 const BUFFER_BYTES: usize = 256 * 1024;
 /// A buffer that grew beyond this for one packet is given back behind it.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Answers that may wait for a peer: refusals of all lanes that it can have.
+const MOST_ANSWERS: usize = 4 * 1024 * 1024;

@@ -30,6 +30,8 @@ pub struct Relay<E: End> {
     pub(super) near_progress: Progress,
     /// The near side has closed; what it has said before is still to be read.
     near_hung_up: bool,
+    /// The near link may have frames that have come and were not taken: its socket does not tell of those.
+    near_left_unread: bool,
     /// Frames that the near link has not been given yet.
     pub(super) to_near: VecDeque<Frame<E::Far>>,
     pub(super) far: TcpStream,
@@ -38,6 +40,8 @@ pub struct Relay<E: End> {
     pub(super) lanes: Lanes,
     pub(super) pulse: Pulse,
     started: Instant,
+    /// Whether a frame has come: whoever only says that it lives would keep its place for ever.
+    has_joined: bool,
 }
 
 /// Why a relay ends.
@@ -71,6 +75,7 @@ impl<E: End> Relay<E> {
             near: Link::new(near, Versions::OURS, frame_bytes),
             near_progress: Progress::Blocked,
             near_hung_up: false,
+            near_left_unread: false,
             to_near: VecDeque::new(),
             far,
             incoming: Incoming::new(frame_bytes),
@@ -78,6 +83,7 @@ impl<E: End> Relay<E> {
             lanes: Lanes::new()?,
             pulse: Pulse::new(patience, now),
             started: now,
+            has_joined: false,
         })
     }
 
@@ -151,8 +157,8 @@ impl<E: End> Relay<E> {
             // It is not listened to meanwhile.
             self.pulse.heard(now);
         }
-        if !self.incoming.is_greeted() && now.duration_since(self.started) > patience {
-            return Err(FarError::Silent(patience));
+        if !self.has_joined && now.duration_since(self.started) > patience {
+            return Err(FarError::NotJoined(patience));
         }
         match self.pulse.due(now) {
             Due::GiveUp => Err(FarError::Silent(patience)),
@@ -234,7 +240,9 @@ impl<E: End> Relay<E> {
         };
         self.near_hung_up |= revents(0).contains(PollFlags::POLLHUP);
         Ok(Ready {
-            near: self.near_hung_up || near.contains(PollFlags::POLLIN) && !revents(0).is_empty(),
+            near: self.near_hung_up
+                || near.contains(PollFlags::POLLIN)
+                    && (self.near_left_unread || !revents(0).is_empty()),
             far: far.contains(PollFlags::POLLIN) && !revents(1).is_empty(),
         })
     }
@@ -265,6 +273,7 @@ impl<E: End> Relay<E> {
                     let mut aligned = AlignedVec::with_capacity(archive.len());
                     aligned.extend_from_slice(archive);
                     let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
+                    self.has_joined = true;
                     let ring = Ring {
                         bytes: ring_bytes,
                         news_above,
@@ -274,7 +283,11 @@ impl<E: End> Relay<E> {
                         near: to_near,
                         far: &mut self.outgoing,
                     };
+                    let before = ways.far.unsent();
                     self.end.far(frame, ring, &mut ways)?;
+                    self.outgoing
+                        .count_answers(before)
+                        .map_err(FarError::from)?;
                 }
                 Packet::Goodbye => return Err(Stop::Goodbye),
                 packet => self.lanes.handle(packet)?,
@@ -285,6 +298,7 @@ impl<E: End> Relay<E> {
 
     fn receive_near(&mut self) -> Result<bool, Stop> {
         let mut did = false;
+        self.near_left_unread = true;
         for _ in 0..FRAMES_PER_TURN {
             // What one that has closed has left is no more than its socket holds.
             if !self.outgoing.is_roomy() && !self.near_hung_up {
@@ -295,7 +309,10 @@ impl<E: End> Relay<E> {
                     self.with_ways(|end, ways| end.near(frame, descriptors, ways));
                     did = true;
                 }
-                Received::Later => break,
+                Received::Later => {
+                    self.near_left_unread = false;
+                    break;
+                }
                 Received::Closed => return Err(Stop::Near),
             }
         }
@@ -330,7 +347,11 @@ impl<E: End> Relay<E> {
             self.to_near.clear();
         }
         if self.to_near.is_empty() {
+            let before = self.outgoing.unsent();
             self.with_ways(E::sent_near);
+            self.outgoing
+                .count_answers(before)
+                .map_err(FarError::from)?;
         }
         Ok(did)
     }

@@ -247,7 +247,7 @@ impl<S: Write, C: Cursor> Replica<S, C> {
 
     /// Says that nothing more will come; with `TransportLost`, that there may have been more.
     pub fn close(&self, ending: Ending) {
-        self.producer.close_with(ending);
+        self.producer.close_with(ending.relayed());
     }
 
     fn stage_one<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ReplicaError> {

@@ -355,15 +355,15 @@ impl<S: Write, C: Cursor> Producer<S, C> {
 
     /// Says that nothing more will come.
     pub fn close(&self) {
-        self.close_with(Ending::Closed);
+        self.close_with(Ending::Closed as u64);
     }
 
-    /// Says that nothing more will come, and why.
-    pub fn close_with(&self, ending: Ending) {
+    /// Says that nothing more will come, and why, by a value of [`Control::Closed`].
+    pub fn close_with(&self, ending: u64) {
         // Release: a reader that sees it sees every record and every drop before it.
         self.storage
             .control(Control::Closed)
-            .store(ending as u64, Site::CloseStore.order(Ordering::Release));
+            .store(ending, Site::CloseStore.order(Ordering::Release));
     }
 
     #[inline]

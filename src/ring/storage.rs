@@ -32,6 +32,8 @@ pub enum Ending {
 impl Ending {
     /// A lane that is open, and passed on by a relay.
     pub const RELAYED: u64 = 2;
+    /// A lane that was passed on by a relay, and that its publisher has closed.
+    const RELAYED_CLOSED: u64 = 4;
 
     /// What a value says; `None` while the lane is open.
     #[inline]
@@ -41,6 +43,19 @@ impl Ending {
             3 => Some(Self::TransportLost),
             _ => Some(Self::Closed),
         }
+    }
+
+    /// What a relay stores when the lane ends.
+    pub fn relayed(self) -> u64 {
+        match self {
+            Self::Closed => Self::RELAYED_CLOSED,
+            Self::TransportLost => Self::TransportLost as u64,
+        }
+    }
+
+    /// Whether a value says that a relay writes the ring; it does so from the beginning, and for ever.
+    pub fn is_relayed(value: u64) -> bool {
+        matches!(value, Self::RELAYED | 3 | Self::RELAYED_CLOSED)
     }
 
     /// What a value says once the publisher's process has exited.

@@ -70,7 +70,7 @@ impl ForeignSegment {
     /// no multiple of 8.
     #[inline]
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
-        self.mapping.word(offset)
+        self.mapping.try_word(offset)
     }
 }
 

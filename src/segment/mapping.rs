@@ -65,15 +65,22 @@ impl Mapping {
 
     /// The 8 bytes at `offset` of the data; `None` if that is out of bounds or no multiple of 8.
     #[inline]
-    pub(super) fn word(&self, offset: usize) -> Option<&AtomicU64> {
+    pub(super) fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
         let inside = offset.is_multiple_of(8) && offset < self.data_len();
         inside.then(|| self.raw_word(PAGE_BYTES + offset))
     }
 
-    /// The 8 bytes at `offset` of the data, kept; `None` as for [`Mapping::word`].
+    /// The 8 bytes at `offset` of the data, which the caller knows to be there.
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
+        self.try_word(offset)
+            .expect("the offset is a multiple of 8 within the segment's data")
+    }
+
+    /// The 8 bytes at `offset` of the data, kept; `None` as for [`Mapping::try_word`].
     pub(super) fn kept_word(self: &Arc<Self>, offset: usize) -> Option<SegmentWord> {
         Some(SegmentWord {
-            word: NonNull::from(self.word(offset)?),
+            word: NonNull::from(self.try_word(offset)?),
             _mapping: self.clone(),
         })
     }

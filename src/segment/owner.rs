@@ -156,7 +156,7 @@ impl Segment {
     /// The 8 bytes at `offset` of the data; `None` if that is out of bounds or no multiple of 8.
     #[inline]
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
-        self.mapping.word(offset)
+        self.mapping.try_word(offset)
     }
 
     /// The 8 bytes at `offset` of the data.
@@ -166,9 +166,7 @@ impl Segment {
     /// [`try_word`](Self::try_word).
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
-        self.mapping
-            .word(offset)
-            .expect("the offset is a multiple of 8 within the segment's data")
+        self.mapping.word(offset)
     }
 }
 

@@ -97,4 +97,12 @@ pub enum Refusal {
         /// The client's user.
         user: u32,
     },
+    /// The broker serves as many clients on other hosts as it may.
+    #[error(
+        "the broker serves {limit} clients on other hosts already: raise that with `shm-broker serve --remote-clients`"
+    )]
+    RemoteClients {
+        /// How many it may serve.
+        limit: u32,
+    },
 }

@@ -41,6 +41,11 @@ pub fn on_each_local_transport(test: impl Fn(&mut Bus)) {
     on_each_of(&[Transport::Unix, Transport::Memory], test);
 }
 
+/// Runs a test on every transport whose parties are processes: only those can be killed, stopped, or fork.
+pub fn on_each_transport_of_processes(test: impl Fn(&mut Bus)) {
+    on_each_of(&[Transport::Unix, Transport::Tcp], test);
+}
+
 fn on_each_of(transports: &[Transport], test: impl Fn(&mut Bus)) {
     for &transport in transports {
         eprintln!("--- {transport:?}");

@@ -17,7 +17,9 @@ pub mod roles;
 pub mod silence;
 pub mod usage;
 
-pub use bus::{Bus, Transport, on_each_local_transport, on_each_transport};
+pub use bus::{
+    Bus, Transport, on_each_local_transport, on_each_transport, on_each_transport_of_processes,
+};
 pub use message::Tick;
 pub use patience::{eventually, within};
 pub use peer::Peer;

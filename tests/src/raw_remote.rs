@@ -1,13 +1,16 @@
-//! A client on another host that speaks packet by packet, so that it can say what no relay would.
+//! A party on another host that speaks packet by packet, so that it can say what no relay would.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use ringmain::wire::{Frame, HEADER_BYTES, PREAMBLE_BYTES, ToBroker, ToClient, Versions};
+use ringmain::wire::{
+    Frame, HEADER_BYTES, Limits, PREAMBLE_BYTES, SegmentSource, ToBroker, ToClient, Versions,
+    Welcome,
+};
 use rkyv::util::AlignedVec;
 
-/// A hand-written client of a bus over TCP.
+/// A hand-written client, or broker, of a bus over TCP.
 pub struct RawRemote {
     stream: TcpStream,
 }
@@ -18,7 +21,10 @@ pub type RawPacket = (u32, u64, u64, Vec<u8>);
 impl RawRemote {
     /// Connects and says nothing.
     pub fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address.trim_start_matches("tcp://")).unwrap();
+        Self::over(TcpStream::connect(address.trim_start_matches("tcp://")).unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         // Nothing that is awaited here takes that long; a test must not hang.
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -31,11 +37,33 @@ impl RawRemote {
         let mut raw = Self::connect(address);
         raw.send_bytes(&Versions::OURS.encode());
         raw.send_frame(&ToBroker::Hello { name: "raw".into() }, 0, 0);
-        let mut preamble = [0; PREAMBLE_BYTES];
-        raw.stream.read_exact(&mut preamble).unwrap();
-        assert_eq!(preamble, Versions::OURS.encode());
+        raw.expect_preamble();
         assert!(matches!(raw.frame(), Some(ToClient::Welcome(_))));
         raw
+    }
+
+    /// Waits for a client and welcomes it, as its broker.
+    pub fn welcome(listener: &TcpListener) -> Self {
+        let mut raw = Self::over(listener.accept().unwrap().0);
+        raw.expect_preamble();
+        raw.send_bytes(&Versions::OURS.encode());
+        assert!(matches!(raw.frame(), Some(ToBroker::Hello { .. })));
+        let welcome = Welcome {
+            client: 1,
+            incarnation: 1,
+            epoch_index: 0,
+            epochs: SegmentSource::Descriptor,
+            limits: Limits::default(),
+        };
+        raw.send_frame(&ToClient::Welcome(welcome), 0, 0);
+        raw
+    }
+
+    /// Waits for the first that the other side says.
+    pub fn expect_preamble(&mut self) {
+        let mut preamble = [0; PREAMBLE_BYTES];
+        self.stream.read_exact(&mut preamble).unwrap();
+        assert_eq!(preamble, Versions::OURS.encode());
     }
 
     /// The same connection once more, for another thread.
@@ -44,7 +72,7 @@ impl RawRemote {
         Ok(Self { stream })
     }
 
-    /// Sends bytes as they are; the broker may have closed.
+    /// Sends bytes as they are; the other side may have closed.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -55,12 +83,20 @@ impl RawRemote {
     }
 
     /// Sends a frame of the control path.
-    pub fn send_frame(&mut self, frame: &ToBroker, ring_bytes: u64, news_above: u64) {
+    pub fn send_frame(&mut self, frame: &impl Frame, ring_bytes: u64, news_above: u64) {
         let archive = frame.archive().unwrap();
         self.send((1, ring_bytes, news_above, archive.to_vec()));
     }
 
-    /// The next packet; `None` when the broker has closed.
+    /// Sends bytes as often as the other side takes them, as long as it takes some within this time; how often it was.
+    pub fn send_while_taken(&mut self, bytes: &[u8], patience: Duration, most: usize) -> usize {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        (0..most)
+            .take_while(|_| self.stream.write_all(bytes).is_ok())
+            .count()
+    }
+
+    /// The next packet; `None` when the other side has closed.
     pub fn receive(&mut self) -> Option<RawPacket> {
         let mut header = [0; 32];
         self.stream.read_exact(&mut header).ok()?;
@@ -74,18 +110,18 @@ impl RawRemote {
         Some((number(4, 4) as u32, number(8, 8), number(16, 8), body))
     }
 
-    /// The next frame; `None` when the broker has closed.
-    pub fn frame(&mut self) -> Option<ToClient> {
+    /// The next frame; `None` when the other side has closed.
+    pub fn frame<F: Frame>(&mut self) -> Option<F> {
         loop {
             if let (1, _, _, body) = self.receive()? {
                 let mut aligned = AlignedVec::new();
                 aligned.extend_from_slice(&body);
-                return Some(ToClient::from_archive(&aligned).unwrap());
+                return Some(F::from_archive(&aligned).unwrap());
             }
         }
     }
 
-    /// Whether the broker closes, whatever it says before.
+    /// Whether the other side closes, whatever it says before.
     pub fn is_dropped(&mut self) -> bool {
         while self.receive().is_some() {}
         true

@@ -10,12 +10,13 @@ mod visit;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
 use ringmain::broker::Broker;
 use ringmain::message::Bytes;
-use ringmain::{Client, Overflow, RecvError, Subscriber};
+use ringmain::{Client, GapCause, Overflow, RecvError, Subscriber};
 
 use crate::Tick;
 use crate::patience::eventually;
@@ -160,8 +161,14 @@ fn flood(address: &str, topic: &str, count: Option<&str>, script: &mut Script) {
     }
 }
 
+/// How many a `flood` has published, by its file.
+pub fn published(count: &Path) -> u64 {
+    let bytes = std::fs::read(count).unwrap();
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
 /// Receives ticks, which must be consecutive; says `open`, then for each line `N`, when it has got or lost as many in
-/// all, `got N lost N next N`.
+/// all, `got N lost N`. For the line `until cut` it receives until the way to the publisher breaks, and says that, too.
 fn subscriber(address: &str, pattern: &str, policy_name: &str, script: &mut Script) {
     let client = Client::connect(address).unwrap();
     let mut subscriber = client
@@ -184,6 +191,9 @@ fn subscriber(address: &str, pattern: &str, policy_name: &str, script: &mut Scri
                 tally.got += 1;
             };
             script.say(format!("got {} then {end}", tally.got));
+        } else if line == "until cut" {
+            tally.receive_until_cut(&mut subscriber);
+            script.say(format!("got {} lost {} cut", tally.got, tally.lost));
         } else {
             tally.receive(&mut subscriber, line.parse().unwrap());
             script.say(format!("got {} lost {}", tally.got, tally.lost));
@@ -233,21 +243,34 @@ impl Tally {
     /// Receives until `total` messages were got or lost. The first one may have any number, then none may be missing.
     pub fn receive(&mut self, subscriber: &mut Subscriber<Tick>, total: u64) {
         while self.got + self.lost < total {
-            match subscriber.recv() {
-                Ok(tick) => {
-                    let number = tick.checked();
-                    assert_eq!(number, self.next.unwrap_or(number), "after {self:?}");
-                    assert_eq!(tick.sequence(), self.got + self.lost);
-                    self.next = Some(number + 1);
-                    self.got += 1;
-                }
-                Err(RecvError::Gap(gap)) => {
-                    assert_eq!(gap.first_sequence, self.got + self.lost);
-                    self.lost += gap.lost;
-                    self.next = self.next.map(|next| next + gap.lost);
-                }
-                Err(error) => panic!("{error} after {self:?}"),
+            let gap = self.receive_one(subscriber);
+            assert_ne!(gap, Some(GapCause::TransportLost), "after {self:?}");
+        }
+    }
+
+    /// Receives until the way to the publisher's host breaks: what may have come behind is lost, nothing before it.
+    pub fn receive_until_cut(&mut self, subscriber: &mut Subscriber<Tick>) {
+        while self.receive_one(subscriber) != Some(GapCause::TransportLost) {}
+    }
+
+    /// Receives a message, or a gap, of which it gives the cause.
+    fn receive_one(&mut self, subscriber: &mut Subscriber<Tick>) -> Option<GapCause> {
+        match subscriber.recv() {
+            Ok(tick) => {
+                let number = tick.checked();
+                assert_eq!(number, self.next.unwrap_or(number), "after {self:?}");
+                assert_eq!(tick.sequence(), self.got + self.lost);
+                self.next = Some(number + 1);
+                self.got += 1;
+                None
             }
+            Err(RecvError::Gap(gap)) => {
+                assert_eq!(gap.first_sequence, self.got + self.lost);
+                self.lost += gap.lost;
+                self.next = self.next.map(|next| next + gap.lost);
+                Some(gap.cause)
+            }
+            Err(error) => panic!("{error} after {self:?}"),
         }
     }
 }

@@ -295,7 +295,12 @@ fn f3_the_time_of_each_stamped_message_is_in_the_histogram() {
         }
         let longest = started.elapsed();
         let counts = of(&client).total(Role::Subscriber);
-        assert_eq!((counts.messages, counts.latency.count()), (150, 100));
+        // Another host's monotonic clock says nothing of the latency here.
+        let told = match bus.transport() {
+            Transport::Unix | Transport::Memory => 100,
+            Transport::Tcp => 50,
+        };
+        assert_eq!((counts.messages, counts.latency.count()), (150, told));
         let median = counts.latency.quantile(0.5).unwrap();
         assert!(median <= longest + longest / 8, "{median:?} of {longest:?}");
     });

@@ -1,7 +1,7 @@
 //! A forked child has none of its parent's handles, and cannot disturb them.
 
 use ringmain::{ListTopics, Subscriber};
-use ringmain_tests::{Bus, Peer, Tick, Transport};
+use ringmain_tests::{Bus, Peer, Tick, Transport, on_each_transport_of_processes};
 
 /// The party that forks, one that speaks to it, and what listens to it.
 fn family(bus: &Bus) -> (Peer, Peer, Subscriber<Tick>) {
@@ -35,54 +35,57 @@ fn assert_undisturbed(family: &mut (Peer, Peer, Subscriber<Tick>), next: u64) ->
 
 #[test]
 fn every_operation_of_a_forked_child_says_so() {
-    let bus = Bus::start(Transport::Unix);
-    let mut family = family(&bus);
-    let mut next = assert_undisturbed(&mut family, 0);
-    for _ in 0..10 {
+    on_each_transport_of_processes(|bus| {
+        let mut family = family(bus);
+        let mut next = assert_undisturbed(&mut family, 0);
+        for _ in 0..10 {
+            family.0.tell("use");
+            family.0.expect("child 0");
+        }
+        next = assert_undisturbed(&mut family, next);
         family.0.tell("use");
         family.0.expect("child 0");
-    }
-    next = assert_undisturbed(&mut family, next);
-    family.0.tell("use");
-    family.0.expect("child 0");
-    assert_undisturbed(&mut family, next);
+        assert_undisturbed(&mut family, next);
+    });
 }
 
 #[test]
 fn handles_that_a_forked_child_drops_stay_open_in_its_parent() {
-    let bus = Bus::start(Transport::Unix);
-    let mut family = family(&bus);
-    let mut next = assert_undisturbed(&mut family, 0);
-    for _ in 0..3 {
-        family.0.tell("drop");
-        family.0.expect("child 0");
-        next = assert_undisturbed(&mut family, next);
-    }
-    let listing = bus
-        .client("asking")
-        .list("**", ListTopics::Declared)
-        .unwrap();
-    assert_eq!(
-        (listing.publishers.len(), listing.subscribers.len()),
-        (2, 2)
-    );
+    on_each_transport_of_processes(|bus| {
+        let mut family = family(bus);
+        let mut next = assert_undisturbed(&mut family, 0);
+        for _ in 0..3 {
+            family.0.tell("drop");
+            family.0.expect("child 0");
+            next = assert_undisturbed(&mut family, next);
+        }
+        let listing = bus
+            .client("asking")
+            .list("**", ListTopics::Declared)
+            .unwrap();
+        assert_eq!(
+            (listing.publishers.len(), listing.subscribers.len()),
+            (2, 2)
+        );
+    });
 }
 
 #[test]
 fn a_forked_child_that_waits_takes_no_wake_of_its_parent() {
-    let bus = Bus::start(Transport::Unix);
-    let mut family = family(&bus);
-    let next = assert_undisturbed(&mut family, 0);
-    let (forking, speaking, _) = &mut family;
-    forking.tell("sleep");
-    forking.expect("about to sleep");
-    speaking.tell(&format!("{next} {}", next + 1));
-    speaking.expect("lanes 1 dropped 0");
-    forking.tell("it was rung for");
-    forking.expect("child 0");
-    forking.tell("receive 1");
-    forking.expect("received");
-    assert_undisturbed(&mut family, next + 1);
+    on_each_transport_of_processes(|bus| {
+        let mut family = family(bus);
+        let next = assert_undisturbed(&mut family, 0);
+        let (forking, speaking, _) = &mut family;
+        forking.tell("sleep");
+        forking.expect("about to sleep");
+        speaking.tell(&format!("{next} {}", next + 1));
+        speaking.expect("lanes 1 dropped 0");
+        forking.tell("it was rung for");
+        forking.expect("child 0");
+        forking.tell("receive 1");
+        forking.expect("received");
+        assert_undisturbed(&mut family, next + 1);
+    });
 }
 
 #[test]

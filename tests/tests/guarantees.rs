@@ -1,11 +1,14 @@
 //! The guarantees of Ringmain, by their numbers.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ringmain::message::Bytes;
-use ringmain::{GapCause, Overflow, RecvError};
+use ringmain::{GapCause, Overflow, RecvError, Subscriber};
 use ringmain_tests::roles::Tally;
-use ringmain_tests::{Tick, Transport, eventually, on_each_transport};
+use ringmain_tests::{
+    Tick, Transport, eventually, on_each_transport, on_each_transport_of_processes, policy,
+};
 
 #[test]
 fn guarantee_1_subscribe_is_a_barrier() {
@@ -221,4 +224,52 @@ fn both_sides_of_many_lanes_keep_their_order() {
         assert_eq!(reading.join().unwrap().got, 30_000);
         assert_eq!(publisher.matches(), 1);
     });
+}
+
+#[test]
+fn guarantee_5_a_killed_publisher_costs_the_others_nothing() {
+    on_each_transport_of_processes(|bus| {
+        let mut survivors: Vec<_> = (0..2)
+            .map(|_| {
+                let client = bus.client("survivor");
+                let builder = client.subscriber::<Tick>("t/**");
+                builder.overflow(policy("block-30000")).open().unwrap()
+            })
+            .collect();
+        let _staying = bus.peer("flood", &["t/staying"]);
+        for round in 0..3 {
+            let dying = format!("t/dying/{round}");
+            let mut victim = bus.peer("flood", &[&dying]);
+            victim.expect("lanes 2");
+            // In turn, in one thread: a lane that held the other one up would be seen.
+            for survivor in &mut survivors {
+                receive_of_each(survivor, &["t/staying", &dying]);
+            }
+            victim.kill();
+            for survivor in &mut survivors {
+                receive_of_each(survivor, &["t/staying"]);
+            }
+        }
+    });
+}
+
+/// Receives until a thousand of each topic have come in their order, beside what may come of others.
+fn receive_of_each(subscriber: &mut Subscriber<Tick>, topics: &[&str]) {
+    let mut next = BTreeMap::new();
+    let mut got = vec![0; topics.len()];
+    while got.iter().any(|count| *count < 1000) {
+        match subscriber.recv() {
+            Ok(tick) => {
+                let (topic, number) = (tick.topic().to_string(), tick.checked());
+                if let Some(index) = topics.iter().position(|of| *of == topic) {
+                    got[index] += 1;
+                }
+                let due = next.insert(topic, number + 1);
+                assert_eq!(number, due.unwrap_or(number));
+            }
+            // What the dead one has taken with it.
+            Err(RecvError::Gap(gap)) => assert_eq!(gap.cause, GapCause::TransportLost),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -1,20 +1,19 @@
 //! What happens to the others when a process is killed or stopped: guarantees 4, 5 and the first half of 6.
+//!
+//! Not in one process: there is nobody to be killed or stopped. On the way to another host, too, where the promise is the
+//! same; where it is another one, because the way ends with either process, it stands in `kill_remote.rs`.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmain::{RecvError, RequestError, Subscriber};
-use ringmain_tests::roles::Tally;
-use ringmain_tests::{Bus, Tick, Transport, eventually, usage, within};
+use ringmain_tests::roles::{Tally, published};
+use ringmain_tests::{
+    Bus, Tick, Transport, eventually, on_each_transport_of_processes, usage, within,
+};
 
-/// Only processes can be killed.
+/// For lanes that live on without a broker, and what is mapped after their publisher's death.
 fn unix() -> Bus {
     Bus::start(Transport::Unix)
-}
-
-fn published(count: &Path) -> u64 {
-    let bytes = std::fs::read(count).unwrap();
-    bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
 /// Receives until nothing can come: the broker must be gone, so that no new publisher can.
@@ -52,13 +51,15 @@ fn blocked_publisher(bus: &Bus) -> (ringmain_tests::Peer, ringmain_tests::Peer, 
 
 #[test]
 fn guarantee_5_a_killed_subscriber_frees_a_publisher_that_waits_for_it() {
-    let bus = unix();
-    let (mut publisher, mut stuck, mut healthy) = blocked_publisher(&bus);
-    stuck.kill();
-    within(Duration::from_secs(1), "learning of the death", || {
-        healthy.recv().unwrap();
+    on_each_transport_of_processes(|bus| {
+        let (mut publisher, mut stuck, mut healthy) = blocked_publisher(bus);
+        stuck.kill();
+        // It would be waited for half a minute.
+        within(Duration::from_secs(20), "learning of the death", || {
+            healthy.recv().unwrap();
+        });
+        publisher.expect("lanes 1");
     });
-    publisher.expect("lanes 1");
 }
 
 #[test]
@@ -75,31 +76,32 @@ fn guarantee_6_a_killed_subscriber_frees_its_publisher_without_a_broker() {
 
 #[test]
 fn guarantee_5_a_killed_subscriber_costs_the_others_nothing() {
-    let bus = unix();
-    let mut subscriber = bus
-        .client("survivor")
-        .subscriber::<Tick>("t")
-        .open()
-        .unwrap();
-    let mut victims: Vec<_> = (0..3)
-        .map(|_| bus.peer("subscriber", &["t", "block-30000"]))
-        .collect();
-    for victim in &mut victims {
-        victim.expect("open");
-        victim.tell("1000000000");
-    }
-    let mut publisher = bus.peer("flood", &["t"]);
-    publisher.expect("lanes 4");
-    let mut tally = Tally::default();
-    for mut victim in victims {
-        tally.receive(&mut subscriber, tally.got + 5_000);
-        victim.kill();
-        tally.receive(&mut subscriber, tally.got + 5_000);
-    }
-    assert_eq!(tally.lost, 0);
-    for lanes in [3, 2, 1] {
-        publisher.expect(&format!("lanes {lanes}"));
-    }
+    on_each_transport_of_processes(|bus| {
+        let mut subscriber = bus
+            .client("survivor")
+            .subscriber::<Tick>("t")
+            .open()
+            .unwrap();
+        let mut victims: Vec<_> = (0..3)
+            .map(|_| bus.peer("subscriber", &["t", "block-30000"]))
+            .collect();
+        for victim in &mut victims {
+            victim.expect("open");
+            victim.tell("1000000000");
+        }
+        let mut publisher = bus.peer("flood", &["t"]);
+        publisher.expect("lanes 4");
+        let mut tally = Tally::default();
+        for mut victim in victims {
+            tally.receive(&mut subscriber, tally.got + 5_000);
+            victim.kill();
+            tally.receive(&mut subscriber, tally.got + 5_000);
+        }
+        assert_eq!(tally.lost, 0);
+        for lanes in [3, 2, 1] {
+            publisher.expect(&format!("lanes {lanes}"));
+        }
+    });
 }
 
 #[test]
@@ -358,35 +360,36 @@ fn a_stopped_broker_fails_a_request_after_its_time() {
 
 #[test]
 fn guarantee_5_memory_and_descriptors_of_the_dead_come_back() {
-    let bus = unix();
-    let mut host = bus.peer("host", &["out", "in"]);
-    host.expect("open");
-    let pids = [
-        host.pid().unwrap(),
-        bus.broker_process().unwrap().pid().unwrap(),
-    ];
-    let used = || pids.map(|pid| (usage::descriptors(pid), usage::segments(pid)));
-    let before = used();
-    for _ in 0..10 {
-        let mut visitors: Vec<_> = (0..10)
-            .map(|_| bus.peer("visitor", &["out", "in"]))
-            .collect();
-        for visitor in &mut visitors {
-            visitor.expect("open");
-        }
-        host.tell("go");
-        host.expect("lanes 10 got 0");
-        for visitor in &mut visitors {
-            visitor.tell("go");
-            visitor.expect("met");
-        }
-        assert_ne!(used(), before);
-        for visitor in &mut visitors {
-            visitor.kill();
-        }
-        eventually("what the dead used comes back", || {
+    on_each_transport_of_processes(|bus| {
+        let mut host = bus.peer("host", &["out", "in"]);
+        host.expect("open");
+        let pids = [
+            host.pid().unwrap(),
+            bus.broker_process().unwrap().pid().unwrap(),
+        ];
+        let used = || pids.map(|pid| (usage::descriptors(pid), usage::segments(pid)));
+        let before = used();
+        for _ in 0..10 {
+            let mut visitors: Vec<_> = (0..10)
+                .map(|_| bus.peer("visitor", &["out", "in"]))
+                .collect();
+            for visitor in &mut visitors {
+                visitor.expect("open");
+            }
             host.tell("go");
-            host.line() == "lanes 0 got 0" && used() == before
-        });
-    }
+            host.expect("lanes 10 got 0");
+            for visitor in &mut visitors {
+                visitor.tell("go");
+                visitor.expect("met");
+            }
+            assert_ne!(used(), before);
+            for visitor in &mut visitors {
+                visitor.kill();
+            }
+            eventually("what the dead used comes back", || {
+                host.tell("go");
+                host.line() == "lanes 0 got 0" && used() == before
+            });
+        }
+    });
 }

@@ -1,10 +1,12 @@
 //! What lanes do where something changes under way.
 
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use ringmain::message::{Bytes, EncodeError, Message, MessageType, Scratch, ViewError};
-use ringmain::{Overflow, PublishError, RecvError, Timer, Waitable, wait_any};
+use ringmain::{Overflow, PublishError, RecvError, Timer, Wait, Waitable, wait_any};
 use ringmain_tests::{Tick, on_each_local_transport, on_each_transport};
 
 #[test]
@@ -250,3 +252,40 @@ fn receiving_between_announce_and_retire_does_not_harm_later_sleeps() {
         }
     });
 }
+
+/// It closes while the subscriber may just be asleep at its new ring, and before anybody knows its bell.
+#[test]
+fn what_is_published_right_before_a_publisher_closes_wakes_whoever_sleeps() {
+    on_each_transport(|bus| {
+        let reading = bus.client("reading");
+        let builder = reading.subscriber::<Tick>("t").wait(Wait::Park);
+        let mut subscriber = builder.open().unwrap();
+        let publishing = bus.client("publishing");
+        std::thread::scope(|scope| {
+            let (next, may_go_on) = channel();
+            scope.spawn(move || {
+                for number in 0..ROUNDS {
+                    let started = Instant::now();
+                    let sample = subscriber.recv_timeout(PATIENCE).unwrap();
+                    assert_eq!(sample.expect("it was published").checked(), number);
+                    // The time-out finds it, too.
+                    assert!(started.elapsed() < PATIENCE, "round {number} lost its wake");
+                    next.send(()).unwrap();
+                }
+            });
+            for number in 0..ROUNDS {
+                let mut publisher = publishing.publisher::<Tick>("t").open().unwrap();
+                // Sweeps the time that the subscriber takes to map the ring and to fall asleep.
+                (0..number % 500 * 100).for_each(|step| _ = black_box(step));
+                assert_eq!(publisher.publish("t", &Tick::new(number)).unwrap().lanes, 1);
+                drop(publisher);
+                if may_go_on.recv().is_err() {
+                    return;
+                }
+            }
+        });
+    });
+}
+
+const ROUNDS: u64 = 500;
+const PATIENCE: Duration = Duration::from_secs(20);

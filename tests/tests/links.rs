@@ -1,4 +1,6 @@
 //! A link that breaks while its process lives.
+//!
+//! On one host: the lanes live on. To another host the way of the messages breaks with it (`remote.rs`).
 
 use ringmain::ListTopics;
 use ringmain_tests::{Bus, Transport, eventually};

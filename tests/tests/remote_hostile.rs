@@ -1,14 +1,16 @@
 //! Peers on other hosts that break the rules, dribble, fall silent: each harms itself only.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ringmain::broker::Broker;
 use ringmain::message::{Bytes, Message, MessageType};
 use ringmain::wire::{
-    PublisherSpec, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient, Versions,
+    PublisherSpec, Refusal, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient,
+    Versions,
 };
-use ringmain::{Client, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
+use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::raw_remote::packet;
 use ringmain_tests::{Peer, RawRemote, Transport, eventually, usage};
 
@@ -294,6 +296,22 @@ fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
     bus.assert_well();
 }
 
+/// More at once than a relay takes in one turn: what is left lies in no socket that would wake it.
+#[test]
+fn as_many_answers_come_as_requests_at_once() {
+    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let mut raw = RawRemote::join(bus.address());
+    let pings: Vec<_> = (1..=60)
+        .flat_map(|request| packet(1, 0, 0, &ToBroker::Ping { request }.archive_bytes()))
+        .collect();
+    for _ in 0..50 {
+        raw.send_bytes(&pings);
+        for request in 1..=60 {
+            assert_eq!(raw.frame(), Some(ToClient::Pong { request }));
+        }
+    }
+}
+
 /// A busy peer must not take a busy relay for a silent one.
 #[test]
 fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
@@ -313,6 +331,51 @@ fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
         assert!(told);
     });
     bus.assert_well();
+}
+
+#[test]
+fn whoever_does_not_join_loses_its_place_and_who_finds_none_is_told() {
+    // Long enough for what is done meanwhile on a busy machine.
+    let patience = Duration::from_secs(5);
+    let broker = Broker::builder()
+        .listen("tcp://127.0.0.1:0".parse().unwrap())
+        .peer_timeout(patience)
+        .remote_clients(2)
+        .start()
+        .unwrap();
+    let address = broker.addresses()[0].to_string();
+    let mut idle: Vec<_> = (0..2).map(|_| RawRemote::connect(&address)).collect();
+    // A place is taken when the broker speaks.
+    for raw in &mut idle {
+        raw.expect_preamble();
+    }
+    for _ in 0..3 {
+        let error = Client::connect(&address).unwrap_err();
+        let expected = Refusal::RemoteClients { limit: 2 };
+        assert!(
+            matches!(&error, ConnectError::Refused(refusal) if *refusal == expected),
+            "{error}"
+        );
+        assert!(error.to_string().contains("--remote-clients"), "{error}");
+    }
+    std::thread::scope(|scope| {
+        for raw in &mut idle {
+            let mut lives = raw.try_clone().unwrap();
+            let (gone, is_gone) = channel::<()>();
+            scope.spawn(move || {
+                lives.send_bytes(&Versions::OURS.encode());
+                let pause = patience / 8;
+                while is_gone.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                    lives.send((7, 0, 0, Vec::new()));
+                }
+            });
+            assert!(raw.is_dropped());
+            drop(gone);
+        }
+    });
+    eventually("their places are free", || {
+        Client::connect(&address).is_ok()
+    });
 }
 
 #[test]

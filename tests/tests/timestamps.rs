@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringmain::message::Bytes;
 use ringmain::wire::{SegmentSource, ToBroker};
-use ringmain::{Clock, LaneFault, Overflow, RecvError};
+use ringmain::{Clock, Host, LaneFault, Overflow, RecvError};
 use ringmain_tests::forged::{Forged, bell};
 use ringmain_tests::{Bus, Raw, Tick, Transport, on_each_transport};
 
@@ -33,6 +33,10 @@ fn b10_every_sample_has_a_sequence_number_and_the_time_of_its_publish() {
                 let of_second = second.recv().unwrap();
                 let stamp = of_first.published_at().unwrap();
                 assert_eq!(stamp.clock, clock);
+                let comes_from_afar = bus.transport() == Transport::Tcp;
+                assert_eq!(stamp.host == Host::Other, comes_from_afar);
+                let has_age = !comes_from_afar || clock == Clock::Realtime;
+                assert_eq!(stamp.elapsed().is_some(), has_age);
                 assert!(before.ns <= stamp.ns && stamp.ns <= after.ns);
                 assert_eq!(of_second.published_at(), Some(stamp));
                 for sample in [of_first, of_second] {

@@ -20,6 +20,9 @@ pub struct Serve {
     /// Allows TCP listeners that other hosts can reach. Nothing is encrypted, nobody is asked who he is.
     #[arg(long)]
     insecure_tcp: bool,
+    /// How many clients on other hosts are served at a time.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    remote_clients: u32,
     /// The process whose end ends this one.
     #[arg(long, hide = true)]
     parent: Option<i32>,
@@ -52,7 +55,7 @@ impl Serve {
         if addresses.is_empty() {
             addresses.push(common.bus()?);
         }
-        let mut builder = Broker::builder();
+        let mut builder = Broker::builder().remote_clients(self.remote_clients);
         if self.insecure_tcp {
             builder = builder.insecure_tcp();
         }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ringmain::message::{Kind, TypeIndex, raw_to_text, to_json};
 use ringmain::{
-    AnyMessage, Client, Overflow, Pattern, RecvError, RequestError, Sample, Subscriber, Wait,
+    AnyMessage, Client, Overflow, Pattern, RecvError, RequestError, Sample, Subscriber, Timestamp,
+    Wait,
 };
 use serde_json::Value;
 
@@ -175,7 +176,7 @@ impl Style {
             Self::Text => format!("{topic} {}", value(sample)),
             Self::TimedText => {
                 let time = sample.published_at();
-                let time = time.map(|time| format!("{} {}", time.clock, time.ns));
+                let time = time.map(|time| format!("{}{} {}", time.clock, place(time), time.ns));
                 let text = Self::Text.show(sample);
                 format!("{} {text}", time.as_deref().unwrap_or("-"))
             }
@@ -220,10 +221,20 @@ fn value(sample: &Sample<'_, AnyMessage>) -> String {
 fn published_at(sample: &Sample<'_, AnyMessage>) -> String {
     sample.published_at().map_or_else(String::new, |time| {
         format!(
-            r#","published_at":{{"clock":"{}","ns":{}}}"#,
-            time.clock, time.ns
+            r#","published_at":{{"clock":"{}{}","ns":{}}}"#,
+            time.clock,
+            place(time),
+            time.ns
         )
     })
+}
+
+/// What marks a time that cannot be compared with a clock of this host.
+fn place(time: Timestamp) -> &'static str {
+    match time.elapsed() {
+        Some(_) => "",
+        None => "@other",
+    }
 }
 
 fn quoted(text: &str) -> String {

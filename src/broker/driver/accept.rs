@@ -106,7 +106,7 @@ impl Listener {
             },
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                return relays.start(stream.into_std()?, from);
+                return relays.start(stream, from);
             }
         };
         Ok(Some(Accepted {

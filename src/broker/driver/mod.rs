@@ -63,6 +63,7 @@ pub struct BrokerBuilder {
     backend: Backend,
     exposure: Exposure,
     patience: Option<Duration>,
+    remote_clients: Option<u32>,
 }
 
 impl Broker {
@@ -129,6 +130,16 @@ impl BrokerBuilder {
         self
     }
 
+    /// Sets how many clients on other hosts are served at a time; 256 unless set. Each costs this process a thread, a socket
+    /// and up to a mebibyte of buffers, and what its lanes take. One more is refused, with an error that names the limit.
+    ///
+    /// One that connects has as long as [`peer_timeout`](Self::peer_timeout) to join; then its place is free again.
+    #[must_use]
+    pub fn remote_clients(mut self, most: u32) -> Self {
+        self.remote_clients = Some(most);
+        self
+    }
+
     /// Starts the broker; when this returns, clients can connect.
     ///
     /// Raises the process' soft limit of open descriptors to the hard one, since each client costs some.
@@ -160,11 +171,12 @@ impl BrokerBuilder {
         let (stop, stopped) = oneshot::channel();
         let frame_bytes = self.limits.frame_bytes;
         let patience = self.patience.unwrap_or(relay::DEFAULT_PATIENCE);
+        let remote_clients = self.remote_clients.unwrap_or(tcp::MOST_RELAYS);
         let thread = std::thread::Builder::new()
             .name("ringmain-broker".into())
             .spawn(move || {
                 let hub = Rc::new(Hub::new(engine, epochs, frame_bytes));
-                let relays = Rc::new(Relays::new(patience, frame_bytes));
+                let relays = Rc::new(Relays::new(patience, frame_bytes, remote_clients));
                 let tasks = LocalSet::new();
                 tasks.block_on(&runtime, run(hub, relays.clone(), listeners, stopped));
                 // The links of the relays go with the tasks.

@@ -2,16 +2,19 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::BrokerError;
 use super::connection::Accepted;
 use crate::link::Address;
 use crate::relay;
+use crate::wire::Refusal;
 
 /// Who may reach a listener for TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,19 +66,25 @@ pub(super) fn port_of(listener: &TcpListener) -> Option<u16> {
 pub(super) struct Relays {
     patience: Duration,
     frame_bytes: u32,
+    /// Clients on other hosts at a time.
+    most: u32,
     threads: RefCell<Vec<JoinHandle<()>>>,
+    /// Those that may be told at a time that there are too many.
+    refusals: Arc<Semaphore>,
 }
 
 impl Relays {
-    pub(super) fn new(patience: Duration, frame_bytes: u32) -> Self {
+    pub(super) fn new(patience: Duration, frame_bytes: u32, most: u32) -> Self {
         Self {
             patience,
             frame_bytes,
+            most,
             threads: RefCell::default(),
+            refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
         }
     }
 
-    /// Starts a relay for a connection; `None` if there are too many.
+    /// Starts a relay for a connection; `None` if there are too many, which the client is told.
     pub(super) fn start(
         &self,
         stream: TcpStream,
@@ -83,10 +92,19 @@ impl Relays {
     ) -> io::Result<Option<Accepted>> {
         let mut threads = self.threads.borrow_mut();
         threads.retain(|thread| !thread.is_finished());
-        if threads.len() >= MOST_RELAYS {
-            tracing::warn!(%from, limit = MOST_RELAYS, "a connection is refused: too many clients on other hosts");
+        if threads.len() >= self.most as usize {
+            tracing::warn!(%from, limit = self.most, "a connection is refused: too many clients on other hosts");
+            if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+                let telling = refuse(stream, self.most);
+                tokio::task::spawn_local(async move {
+                    // One that does not listen need not be told.
+                    let _ = tokio::time::timeout(REFUSAL_PATIENCE, telling).await;
+                    drop(permit);
+                });
+            }
             return Ok(None);
         }
+        let stream = stream.into_std()?;
         let (stream, thread) = relay::beside_broker(stream, from, self.patience, self.frame_bytes)?;
         threads.push(thread);
         Ok(Some(Accepted {
@@ -104,5 +122,31 @@ impl Relays {
     }
 }
 
-/// Clients on other hosts at a time. Each costs a thread, a socket, a buffer in either direction.
-const MOST_RELAYS: usize = 256;
+/// Tells a client that it is one too many.
+async fn refuse(stream: TcpStream, limit: u32) -> io::Result<()> {
+    let mut told = &relay::refusal(Refusal::RemoteClients { limit })[..];
+    while !told.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(told) {
+            Ok(count) => told = &told[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // If this end closed before all had come that the client sends, the system would take back what it was told.
+    let mut said = [0; 1024];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut said) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Clients on other hosts at a time, unless set. Each costs a thread, a socket, a buffer in either direction.
+pub(super) const MOST_RELAYS: u32 = 256;
+const MOST_REFUSALS: usize = 64;
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);

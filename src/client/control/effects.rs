@@ -53,6 +53,11 @@ impl Control {
                         },
                     );
                 }
+                Effect::WakeReader { subscriber } => {
+                    if let Some(port) = self.subscribers.get(&subscriber) {
+                        port.mailbox.bell().ring();
+                    }
+                }
                 Effect::Applied(epoch) => self.enqueue(Post::Applied(epoch)),
                 Effect::AnswerTopics {
                     query,

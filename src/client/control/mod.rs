@@ -34,6 +34,8 @@ pub(super) struct Control {
     /// `None` once it is closed.
     link: Option<Link<ToClient, ToBroker>>,
     progress: Progress,
+    /// Whether the link may have frames that have come and were not taken.
+    left_unread: bool,
     bell: BellReceiver,
     session: Session<Descriptor>,
     publishers: HashMap<HandleId, Arc<PublisherPort>>,
@@ -88,6 +90,7 @@ impl Control {
             shared,
             link: Some(link),
             progress: Progress::Blocked,
+            left_unread: false,
             bell,
             session,
             publishers: HashMap::new(),
@@ -194,14 +197,15 @@ impl Control {
             Progress::TooManyInFlight => PollTimeout::from(IN_FLIGHT_RETRY_MS),
             _ => PollTimeout::NONE,
         };
+        let timeout = match self.left_unread && !self.is_full() {
+            true => PollTimeout::ZERO,
+            false => timeout,
+        };
         let mut polled = vec![PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
         if let Some(link) = &self.link {
-            let blocked = self.progress == Progress::Blocked;
-            let flags = if blocked {
-                PollFlags::POLLIN | PollFlags::POLLOUT
-            } else {
-                PollFlags::POLLIN
-            };
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::POLLIN, !self.is_full());
+            flags.set(PollFlags::POLLOUT, self.progress == Progress::Blocked);
             polled.push(PollFd::new(link.as_fd(), flags));
         }
         polled.extend(
@@ -257,8 +261,17 @@ impl Control {
         }
     }
 
+    /// Whether so much waits to be sent that nothing more is read, which may have to be answered. A broker reads always, so
+    /// this holds up only one that asks and takes nothing.
+    fn is_full(&self) -> bool {
+        self.session.unsent() >= MOST_UNSENT && self.progress != Progress::Closed
+    }
+
     fn receive(&mut self) {
-        while let Some(link) = &mut self.link {
+        self.left_unread = false;
+        while !self.is_full()
+            && let Some(link) = &mut self.link
+        {
             match link.try_recv() {
                 Ok(Received::Frame(frame, descriptors)) => {
                     let descriptors = descriptors.into_iter().map(Arc::new).collect();
@@ -272,6 +285,7 @@ impl Control {
                 Err(error) => self.close(Some(error.into())),
             }
         }
+        self.left_unread = self.is_full();
     }
 
     /// The link is of no use any more. Lanes go on, unless it led to another host.
@@ -308,3 +322,5 @@ impl Control {
 }
 
 const IN_FLIGHT_RETRY_MS: u16 = 10;
+/// Frames that may wait to be sent before no more are read: bounds what a broker can make a client keep.
+const MOST_UNSENT: usize = 256;

@@ -4,7 +4,7 @@ use crate::lane::{Stamp, Unstamped};
 use crate::message::Message;
 use crate::ring::record_bytes;
 
-use super::{Delivery, Outbound, Patience, PublishError, taking};
+use super::{Delivery, Outbound, Patience, PublishError, check_transport, taking};
 
 impl Outbound {
     /// Publishes messages to a topic of the table: each subscriber gets all of them or, if they find no room, none.
@@ -48,6 +48,7 @@ impl Outbound {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
+        check_transport(&slot.lanes, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
         let mut unattached = false;
         for &key in &slot.lanes {

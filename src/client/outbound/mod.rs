@@ -259,12 +259,7 @@ impl Outbound {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
-        // All lanes of a connection to another host are lost with it.
-        if slot.lanes.is_empty()
-            && let Some(unconfirmed) = self.unconfirmed.take()
-        {
-            return Err(PublishError::TransportLost { unconfirmed });
-        }
+        check_transport(&slot.lanes, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
         if patience == Patience::None && !slot.lanes.is_empty() {
             let (len, limit) = (
@@ -427,7 +422,11 @@ impl Outbound {
                     let unread = self
                         .lane_mut(lane)
                         .map(|lane| lane.writer.unread_messages());
-                    *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0);
+                    let waiting = match self.full.is_empty() {
+                        true => 0,
+                        false => self.waits.messages_for(lane),
+                    };
+                    *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0) + waiting;
                     self.lanes.retain(|_, other| other.lane != lane);
                     self.routes.changed();
                 }
@@ -463,6 +462,17 @@ impl Outbound {
         self.waits.start(id, delivery);
         Ok(())
     }
+}
+
+/// Tells once what may be lost with a connection to another host, which takes all lanes of a topic with it.
+#[inline]
+fn check_transport(lanes: &[usize], unconfirmed: &mut Option<u64>) -> Result<(), PublishError> {
+    if lanes.is_empty()
+        && let Some(unconfirmed) = unconfirmed.take()
+    {
+        return Err(PublishError::TransportLost { unconfirmed });
+    }
+    Ok(())
 }
 
 /// Finds the lanes that take a topic.

@@ -61,6 +61,12 @@ impl Waits {
         &self.messages[..self.used]
     }
 
+    /// How many messages wait for this lane.
+    pub(super) fn messages_for(&self, lane: LaneId) -> u64 {
+        let waits = self.lanes.iter().any(|waiting| waiting.lane == lane);
+        if waits { self.used as u64 } else { 0 }
+    }
+
     /// Memory for so many messages to wait with, that of earlier ones if there is some.
     pub(super) fn keep(&mut self, messages: usize) -> &mut [EncodedBytes] {
         if self.messages.len() < messages {

@@ -64,6 +64,8 @@ pub(crate) enum Effect<D> {
         publisher_name: String,
         refusal: LaneRefusal,
     },
+    /// A publisher has closed, maybe before it knew this subscriber's bell.
+    WakeReader { subscriber: HandleId },
     /// All routes up to this epoch are told.
     Applied(u64),
     /// Call `answer_topics`.

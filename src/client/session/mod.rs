@@ -162,19 +162,21 @@ impl<D> Session<D> {
                     .collect()
             }
             // The broker's word that the publisher is gone is no reason to stop reading: its ring says when nothing more
-            // comes, or the exit of its process.
+            // comes, or the exit of its process. But it may have closed before it knew whom to wake.
             ToClient::LaneEnded {
                 subscriber,
                 publisher_name,
                 refusal,
                 ..
             } => {
-                let refused = refusal.map(|refusal| Effect::RefusedReader {
-                    subscriber,
-                    publisher_name,
-                    refusal,
-                });
-                refused.into_iter().collect()
+                vec![match refusal {
+                    Some(refusal) => Effect::RefusedReader {
+                        subscriber,
+                        publisher_name,
+                        refusal,
+                    },
+                    None => Effect::WakeReader { subscriber },
+                }]
             }
             ToClient::QueryTopics {
                 query,

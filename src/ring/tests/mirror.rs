@@ -375,6 +375,8 @@ fn how_a_lane_ended_is_told() {
         rings.replica.close(ending);
         assert_eq!(rings.consumer.ending(), Some(ending));
         assert_eq!(rings.consumer.ending_by_exit(), ending);
+        let word = rings.replica.storage().control(Control::Closed);
+        assert!(Ending::is_relayed(word.load(Ordering::Relaxed)));
     }
     let rings = Mirrored::new();
     assert_eq!(rings.consumer.ending_by_exit(), Ending::Closed);

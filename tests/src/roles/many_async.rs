@@ -38,6 +38,8 @@ pub(super) fn many_async(
         script.say("waiting");
         script.hear();
         let sleeps = usage::sleeps();
+        // Synchronises nothing: it is the time in which a timer would show. A longer or shorter one tells the same of code
+        // without any; nothing can be waited for, since that nothing happens is what is looked at.
         std::thread::sleep(Duration::from_millis(500));
         script.say(usage::sleeps() - sleeps);
         script.hear();
