@@ -248,6 +248,7 @@ impl Party {
                 }
                 Effect::AddReader(offer) => self.session.forget_reader(offer.lane),
                 Effect::EndReader { lane, .. } => drop(self.readers.remove(&lane)),
+                Effect::WakeReader { .. } => {}
                 Effect::Applied(epoch) => self.applied = epoch,
                 Effect::RefusedReader { refusal, .. } => panic!("{refusal}"),
                 Effect::AnswerTopics { .. } => panic!("nobody asked"),

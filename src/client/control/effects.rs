@@ -40,6 +40,11 @@ impl Control {
                     self.peers.forget(lane);
                     self.post_reader(subscriber, ReaderCommand::End { lane });
                 }
+                Effect::WakeReader { subscriber } => {
+                    if let Some(port) = self.subscribers.get(&subscriber) {
+                        port.mailbox.bell().ring();
+                    }
+                }
                 Effect::RefusedReader {
                     subscriber,
                     publisher_name,

@@ -58,6 +58,8 @@ pub(crate) enum Effect<D> {
     AddReader(Box<Offer<D>>),
     /// The publisher of a lane is gone; the ring is to be read to its end.
     EndReader { subscriber: HandleId, lane: LaneId },
+    /// The publisher of a lane of this subscriber may have closed without knowing its bell: it has to look.
+    WakeReader { subscriber: HandleId },
     /// A lane that was to come to a subscriber does not.
     RefusedReader {
         subscriber: HandleId,

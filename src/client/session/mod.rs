@@ -162,19 +162,22 @@ impl<D> Session<D> {
                     .collect()
             }
             // The broker's word that the publisher is gone is no reason to stop reading: its ring says when nothing more
-            // comes, or the exit of its process.
+            // comes, or the exit of its process. But it is one to look: a publisher that has closed before it was told the
+            // subscriber's bell could not ring for its last messages.
             ToClient::LaneEnded {
                 subscriber,
                 publisher_name,
                 refusal,
                 ..
             } => {
-                let refused = refusal.map(|refusal| Effect::RefusedReader {
-                    subscriber,
-                    publisher_name,
-                    refusal,
-                });
-                refused.into_iter().collect()
+                vec![match refusal {
+                    Some(refusal) => Effect::RefusedReader {
+                        subscriber,
+                        publisher_name,
+                        refusal,
+                    },
+                    None => Effect::WakeReader { subscriber },
+                }]
             }
             ToClient::QueryTopics {
                 query,
