@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::fcntl::OFlag;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
@@ -70,7 +71,16 @@ fn field_kib(path: &str, name: &str) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// Shuts down every stream socket of this process: the links of its clients, not their bells.
+/// Whether programs that a process starts inherit its descriptor `number`, as it may have inherited it itself.
+pub fn is_inherited(pid: Pid, number: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & OFlag::O_CLOEXEC.bits() == 0)
+}
+
+/// Shuts down every stream socket that this process has made: the links of its clients, not their bells, and not what it
+/// was started with, which may be sockets, too.
 pub fn cut_links() {
     let sockets = fs::read_to_string("/proc/self/net/unix").unwrap();
     for entry in fs::read_dir("/proc/self/fd").unwrap() {
@@ -88,7 +98,7 @@ pub fn cut_links() {
             let columns: Vec<_> = line.split_whitespace().collect();
             columns.get(4) == Some(&"0001") && columns.get(6) == Some(&inode)
         });
-        if is_stream {
+        if is_stream && !is_inherited(Pid::this(), &number) {
             shutdown(number.parse().unwrap(), Shutdown::Both).unwrap();
         }
     }
