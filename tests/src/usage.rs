@@ -3,12 +3,23 @@
 use std::fs;
 
 use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
 /// Number of open descriptors.
 pub fn descriptors(pid: Pid) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Whether a process may open so many descriptors, if it asks for as many as it can get; says so if not, for a test that
+/// cannot run then.
+pub fn may_open(count: u64) -> bool {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if hard < count {
+        eprintln!("skipped: it takes {count} descriptors, {hard} are the most here (ulimit -Hn)");
+    }
+    hard >= count
 }
 
 /// Number of shared mappings of memfds.
