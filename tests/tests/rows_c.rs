@@ -102,15 +102,16 @@ fn c7_subscribe_is_a_barrier_under_load() {
         let publishing = bus.client("publisher");
         // The message whose `publish` has begun last.
         let begun = Arc::new(AtomicU64::new(0));
+        let unsure = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (begun, stop) = (begun.clone(), stop.clone());
+            let (begun, unsure, stop) = (begun.clone(), unsure.clone(), stop.clone());
             let mut publisher = publishing.publisher::<Tick>("t").open().unwrap();
             std::thread::spawn(move || {
                 for number in 1.. {
                     begun.store(number, Ordering::SeqCst);
                     let delivery = publisher.publish("t", &Tick::new(number)).unwrap();
-                    assert!(!delivery.route_unknown);
+                    unsure.fetch_add(u64::from(delivery.route_unknown), Ordering::SeqCst);
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
@@ -118,14 +119,28 @@ fn c7_subscribe_is_a_barrier_under_load() {
             })
         };
         let client = bus.client("subscriber");
-        for _ in 0..200 {
-            let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+        let (mut rounds, mut judged) = (0, 0);
+        while judged < 200 {
+            rounds += 1;
+            let unsure_before = unsure.load(Ordering::SeqCst);
+            let started = Instant::now();
+            let builder = client.subscriber::<Tick>("t").overflow(block(60_000));
+            let mut subscriber = builder.open().unwrap();
+            let waited = started.elapsed();
             let begun = begun.load(Ordering::SeqCst);
             let first = subscriber.recv().unwrap().checked();
-            assert!(
-                first <= begun + 1,
-                "{first} is the first, {begun} had begun"
-            );
+            // Neither side waits for longer than a second, in which a loaded machine may not run the other: a publisher says
+            // so then, a broker has held the answer as long.
+            let in_time = waited < Duration::from_millis(900)
+                && unsure.load(Ordering::SeqCst) == unsure_before;
+            if in_time {
+                judged += 1;
+                assert!(
+                    first <= begun + 1,
+                    "{first} is the first, {begun} had begun"
+                );
+            }
+            assert!(rounds < 2 * judged + 100, "{judged} of {rounds} in time");
             assert_eq!(subscriber.recv().unwrap().checked(), first + 1);
         }
         stop.store(true, Ordering::SeqCst);
