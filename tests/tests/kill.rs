@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringmain::{Client, RecvError, RequestError, Subscriber};
 use ringmain_tests::roles::Tally;
-use ringmain_tests::{Bus, Tick, Transport, eventually, policy, usage, within};
+use ringmain_tests::{Bus, Peer, Tick, Transport, eventually, policy, usage, within};
 
 /// Only processes can be killed.
 fn unix() -> Bus {
@@ -23,6 +23,22 @@ fn patient(client: &Client) -> Subscriber<Tick> {
     builder.overflow(policy("block-100000")).open().unwrap()
 }
 
+/// Receives until the publisher says this: it says nothing while it waits for a subscriber that does not read.
+fn read_until(
+    publisher: &mut Peer,
+    line: &str,
+    subscriber: &mut Subscriber<Tick>,
+    tally: &mut Tally,
+) {
+    eventually(line, || {
+        tally.receive(subscriber, tally.got + 500);
+        publisher.next_line().is_some_and(|said| {
+            assert_eq!(said, line);
+            true
+        })
+    });
+}
+
 /// Receives until nothing can come: the broker must be gone, so that no new publisher can.
 fn receive_to_the_end(subscriber: &mut Subscriber<Tick>, tally: &mut Tally) {
     loop {
@@ -38,7 +54,7 @@ fn receive_to_the_end(subscriber: &mut Subscriber<Tick>, tally: &mut Tally) {
 }
 
 /// A publisher that waits for a subscriber without room; another subscriber, which reads, has got all there is.
-fn blocked_publisher(bus: &Bus) -> (ringmain_tests::Peer, ringmain_tests::Peer, Subscriber<Tick>) {
+fn blocked_publisher(bus: &Bus) -> (Peer, Peer, Subscriber<Tick>) {
     // Nothing else ends the wait in the time of a test.
     let mut stuck = bus.peer("sleeper", &["t", "block-600000"]);
     stuck.expect("open");
@@ -93,13 +109,7 @@ fn guarantee_5_a_killed_subscriber_costs_the_others_nothing() {
     for (mut victim, left) in victims.into_iter().zip(["lanes 3", "lanes 2", "lanes 1"]) {
         tally.receive(&mut subscriber, tally.got + 5_000);
         victim.kill();
-        eventually("the publisher learns of the death", || {
-            tally.receive(&mut subscriber, tally.got + 500);
-            publisher.next_line().is_some_and(|line| {
-                assert_eq!(line, left);
-                true
-            })
-        });
+        read_until(&mut publisher, left, &mut subscriber, &mut tally);
     }
     assert_eq!(tally.lost, 0);
 }
@@ -224,7 +234,7 @@ fn guarantee_6_established_lanes_lose_nothing_when_the_broker_is_killed() {
     assert!(!client.is_connected());
     // A death is noticed without a broker, on either side of a lane.
     other.kill();
-    publisher.expect("lanes 1");
+    read_until(&mut publisher, "lanes 1", &mut subscriber, &mut tally);
     tally.receive(&mut subscriber, tally.got + 5_000);
     publisher.kill();
     receive_to_the_end(&mut subscriber, &mut tally);
