@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::*;
 use crate::wire::{HEADER_BYTES, SegmentSource, ToBroker, ToClient};
 
@@ -57,6 +59,24 @@ fn text(descriptor: OwnedFd) -> String {
     text
 }
 
+/// Waits for something to read or for the end of the other side. A process that another test starts has copies of all
+/// descriptors for a moment, so what was dropped here need not be closed yet.
+fn wait(descriptor: BorrowedFd<'_>) {
+    let mut polled = [PollFd::new(descriptor, PollFlags::POLLIN)];
+    let ready = poll(&mut polled, PollTimeout::from(20_000_u16)).unwrap();
+    assert_eq!(ready, 1, "nothing comes");
+}
+
+/// What comes next, waiting for it.
+fn receive(link: &mut BrokerLink) -> Result<Received<ToBroker>, LinkError> {
+    loop {
+        match link.try_recv() {
+            Ok(Received::Later) => wait(link.as_fd()),
+            received => return received,
+        }
+    }
+}
+
 fn frame(link: &mut BrokerLink) -> (ToBroker, Vec<OwnedFd>) {
     match link.try_recv().unwrap() {
         Received::Frame(frame, descriptors) => (frame, descriptors),
@@ -94,7 +114,7 @@ fn what_was_sent_before_the_end_is_received() {
     client.try_send(accept(1, vec![file("a")])).unwrap();
     drop(client);
     assert_eq!(frame(&mut broker).1.len(), 1);
-    assert!(matches!(broker.try_recv().unwrap(), Received::Closed));
+    assert!(matches!(receive(&mut broker).unwrap(), Received::Closed));
     let pong = Outgoing {
         frame: ToClient::Pong { request: 1 },
         descriptors: Vec::new(),
@@ -113,7 +133,7 @@ fn a_peer_that_closes_without_reading_is_not_an_error() {
     broker.try_send(pong).unwrap();
     drop(client);
     assert_eq!(frame(&mut broker).0, ToBroker::Ping { request: 1 });
-    assert!(matches!(broker.try_recv().unwrap(), Received::Closed));
+    assert!(matches!(receive(&mut broker).unwrap(), Received::Closed));
 }
 
 #[test]
@@ -191,7 +211,7 @@ fn after(bytes: &[u8], descriptors: &[Descriptor]) -> LinkError {
     }
     drop(peer);
     loop {
-        match link.try_recv() {
+        match receive(&mut link) {
             Ok(Received::Frame(..)) => {}
             Ok(other) => panic!("no error but {other:?}"),
             Err(error) => return error,
@@ -242,6 +262,7 @@ fn more_descriptors_than_a_frame_may_carry_end_the_link_and_do_not_leak() {
         "{error}"
     );
     drop(reader);
+    wait(writer.as_fd());
     assert_eq!(
         writer.write(b"x").unwrap_err().kind(),
         io::ErrorKind::BrokenPipe
@@ -272,7 +293,7 @@ fn an_end_within_a_frame_is_an_error() {
     let (mut link, mut peer) = broker_link();
     peer.write_all(b"RING").unwrap();
     drop(peer);
-    assert!(matches!(link.try_recv(), Err(LinkError::Truncated)));
+    assert!(matches!(receive(&mut link), Err(LinkError::Truncated)));
 }
 
 #[test]

@@ -43,7 +43,9 @@ impl End for BrokerEnd {
         match frame {
             // This relay says that to the broker.
             ToBroker::Received => return Ok(()),
-            ToBroker::ClosePublisher { publisher } => self.routed.close(publisher),
+            ToBroker::ClosePublisher { publisher } => {
+                self.routed.close(publisher);
+            }
             ToBroker::OfferLane { lane, .. } => {
                 self.offer(lane, ring, ways);
                 return Ok(());

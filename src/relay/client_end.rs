@@ -44,7 +44,10 @@ impl End for ClientEnd {
             }
             ToBroker::ClosePublisher { publisher } => {
                 self.publishers.remove(&publisher);
-                self.routed.close(publisher);
+                // Before the news that it has closed: that makes its subscribers look for the last time.
+                for lane in self.routed.close(publisher) {
+                    ways.lanes.pump_all_of(lane, ways.far);
+                }
             }
             ToBroker::OfferLane { lane, segment } => {
                 return self.offer(lane, segment, descriptors, ways);

@@ -145,8 +145,9 @@ impl Routed {
     }
 
     /// A publisher has closed: gives its lanes.
-    pub fn close(&mut self, publisher: HandleId) {
-        self.0.retain(|_, lane| lane.publisher != publisher);
+    pub fn close(&mut self, publisher: HandleId) -> Vec<LaneId> {
+        let closed = self.0.extract_if(.., |_, lane| lane.publisher == publisher);
+        closed.map(|(lane, _)| lane).collect()
     }
 }
 

@@ -225,27 +225,34 @@ impl Lanes {
             if !out.is_roomy() {
                 break;
             }
-            let Some(source) = self.sources.get_mut(&lane) else {
-                continue;
-            };
             self.turn = lane;
-            match source.pump(lane, out.buffer()) {
-                Ok(Pumped::Nothing) => {}
-                Ok(Pumped::Some) => did = true,
-                Ok(Pumped::Last) => {
-                    self.remove_source(lane);
-                    did = true;
-                }
-                Err(violation) => {
-                    tracing::warn!(lane, %violation, "a publisher broke its ring: its lane to another host ends");
-                    self.end_source(lane, out);
-                    did = true;
-                }
-            }
+            did |= self.pump_source(lane, out);
         }
         // Their publishers ring when they part.
         self.forget_ended();
         did
+    }
+
+    /// Appends all that a source has, whether there is room or not: at most what its ring takes.
+    pub fn pump_all_of(&mut self, lane: LaneId, out: &mut Outgoing) {
+        while self.pump_source(lane, out) {}
+    }
+
+    /// Appends what a source has, or a part of it; whether there was something.
+    fn pump_source(&mut self, lane: LaneId, out: &mut Outgoing) -> bool {
+        let Some(source) = self.sources.get_mut(&lane) else {
+            return false;
+        };
+        match source.pump(lane, out.buffer()) {
+            Ok(Pumped::Nothing) => return false,
+            Ok(Pumped::Some) => {}
+            Ok(Pumped::Last) => self.remove_source(lane),
+            Err(violation) => {
+                tracing::warn!(lane, %violation, "a publisher broke its ring: its lane to another host ends");
+                self.end_source(lane, out);
+            }
+        }
+        true
     }
 
     /// Notes which publishers' processes have exited; whether there were some.
@@ -404,5 +411,30 @@ impl PeerHalf {
         descriptors
             .is_empty()
             .then_some((process, Self { segment, bell }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wake::Wait;
+
+    /// It may have looked while the ring was empty, and sleep.
+    #[test]
+    fn a_subscriber_that_answers_when_its_lane_has_ended_is_rung() {
+        let mut lanes = Lanes::new().unwrap();
+        lanes.add_sink(1, 4096, 0).unwrap();
+        lanes.remove_sink(1, Ending::Closed);
+        let page = CursorPage::create(&SegmentOptions::default()).unwrap();
+        let bell = Bell::new().unwrap();
+        let half = PeerHalf {
+            segment: page.handle().unwrap(),
+            bell: bell.sender.into(),
+        };
+        lanes.attach_sink(1, half, 0).unwrap();
+        let rung = bell.receiver.wait(Some(Duration::ZERO)).unwrap();
+        assert_eq!(rung, Wait::Rung);
     }
 }

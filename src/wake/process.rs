@@ -206,6 +206,10 @@ mod tests {
                 .has_exited()
         );
         drop(other);
+        // Not closed yet if another test starts a process now: that has copies of all descriptors for a moment.
+        let mut hung_up = [PollFd::new(socket.as_fd(), PollFlags::POLLHUP)];
+        let ready = poll(&mut hung_up, PollTimeout::from(20_000_u16)).unwrap();
+        assert_eq!(ready, 1);
         assert!(matches!(
             Pidfd::of_credentials(socket.as_fd(), credentials),
             Err(ProcessError::Exited { .. })

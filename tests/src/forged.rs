@@ -1,9 +1,10 @@
 //! Segments as a hostile peer makes them.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use memmap2::MmapRaw;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -45,6 +46,11 @@ impl Forged {
         self.write(PAGE_BYTES + at, bytes)
     }
 
+    /// A mapping to write to when it is sealed, as its owner has one; see [`poke`].
+    pub fn mapped(&self) -> MmapRaw {
+        MmapRaw::map_raw(&self.0).unwrap()
+    }
+
     /// Seals it as a segment has to be.
     pub fn sealed(self) -> Self {
         let seals = SealFlag::F_SEAL_SHRINK
@@ -78,6 +84,13 @@ impl AsFd for Forged {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Writes bytes behind the header page of a mapped segment.
+pub fn poke(mapping: &MmapRaw, at: u64, bytes: &[u8]) {
+    let memory = OpenOptions::new().write(true).open("/proc/self/mem");
+    let address = mapping.as_ptr() as u64 + PAGE_BYTES + at;
+    memory.unwrap().write_all_at(bytes, address).unwrap();
 }
 
 /// A bell, and the end at which its rings arrive.

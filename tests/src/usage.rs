@@ -2,12 +2,24 @@
 
 use std::fs;
 
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
 /// Number of open descriptors.
 pub fn descriptors(pid: Pid) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Whether a process may open so many descriptors, if it asks for as many as it can get; says so if not, for a test that
+/// cannot run then.
+pub fn may_open(count: u64) -> bool {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if hard < count {
+        eprintln!("skipped: it takes {count} descriptors, {hard} are the most here (ulimit -Hn)");
+    }
+    hard >= count
 }
 
 /// Number of shared mappings of memfds.
@@ -70,7 +82,16 @@ fn field_kib(path: &str, name: &str) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// Shuts down every stream socket of this process: the links of its clients, not their bells.
+/// Whether programs that a process starts inherit its descriptor `number`, as it may have inherited it itself.
+pub fn is_inherited(pid: Pid, number: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & OFlag::O_CLOEXEC.bits() == 0)
+}
+
+/// Shuts down every stream socket that this process has made: the links of its clients, not their bells, and not what it
+/// was started with, which may be sockets, too.
 pub fn cut_links() {
     let sockets = fs::read_to_string("/proc/self/net/unix").unwrap();
     for entry in fs::read_dir("/proc/self/fd").unwrap() {
@@ -88,7 +109,7 @@ pub fn cut_links() {
             let columns: Vec<_> = line.split_whitespace().collect();
             columns.get(4) == Some(&"0001") && columns.get(6) == Some(&inode)
         });
-        if is_stream {
+        if is_stream && !is_inherited(Pid::this(), &number) {
             shutdown(number.parse().unwrap(), Shutdown::Both).unwrap();
         }
     }

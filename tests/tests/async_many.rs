@@ -1,11 +1,14 @@
 //! Many subscribers that wait in futures cost neither threads nor timers. A program of its own: it counts threads.
 
-use ringmain_tests::{Tick, on_each_transport};
+use ringmain_tests::{Tick, on_each_transport, usage};
 
 const COUNT: u32 = 1000;
 
 #[test]
 fn a_thousand_subscribers_wait_in_two_threads_without_a_timer() {
+    if !usage::may_open(16 * 1024) {
+        return;
+    }
     on_each_transport(|bus| {
         let mut many = bus.peer("many-async", &["t", &COUNT.to_string(), "3"]);
         let client = bus.client("publisher");

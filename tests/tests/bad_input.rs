@@ -55,11 +55,11 @@ fn a_hundred_strangers_at_once_disturb_nobody() {
         stranger.send_bytes(&nonsense[index % nonsense.len()]);
         strangers.push(stranger);
         let number = index as u64;
-        within(Duration::from_secs(1), "a publish", || {
+        within(Duration::from_secs(9), "a publish", || {
             publisher.publish("t", &Tick::new(number)).unwrap()
         });
         assert_eq!(subscriber.recv().unwrap().checked(), number);
-        within(Duration::from_secs(1), "a ping", || client.ping().unwrap());
+        within(Duration::from_secs(9), "a ping", || client.ping().unwrap());
     }
     assert_eq!(client.clients().unwrap().len(), 2);
     drop(strangers);
@@ -137,7 +137,10 @@ fn addresses_where_nobody_is_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| format!("unix:{}", directory.path().join(name).display());
     std::fs::write(directory.path().join("file"), "").unwrap();
-    drop(std::os::unix::net::UnixListener::bind(directory.path().join("stale")).unwrap());
+    let stale = directory.path().join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    // A process that another test starts now has a copy for a moment.
+    while std::os::unix::net::UnixStream::connect(&stale).is_ok() {}
     for address in ["nothing", "file", "stale", "no/directory"] {
         let error = Client::connect(&path(address)).unwrap_err();
         assert!(

@@ -5,15 +5,37 @@
 
 use std::time::{Duration, Instant};
 
-use ringmain::{RecvError, RequestError, Subscriber};
+use ringmain::{Client, RecvError, RequestError, Subscriber};
 use ringmain_tests::roles::{Tally, published};
 use ringmain_tests::{
-    Bus, Tick, Transport, eventually, on_each_transport_of_processes, usage, within,
+    Bus, Peer, Tick, Transport, eventually, on_each_transport_of_processes, policy, usage, within,
 };
 
 /// For lanes that live on without a broker, and what is mapped after their publisher's death.
 fn unix() -> Bus {
     Bus::start(Transport::Unix)
+}
+
+/// A subscriber that is waited for as long as a test can take: a loaded machine may not run it for a second.
+fn patient(client: &Client) -> Subscriber<Tick> {
+    let builder = client.subscriber::<Tick>("t");
+    builder.overflow(policy("block-100000")).open().unwrap()
+}
+
+/// Receives until the publisher says this: it says nothing while it waits for a subscriber that does not read.
+fn read_until(
+    publisher: &mut Peer,
+    line: &str,
+    subscriber: &mut Subscriber<Tick>,
+    tally: &mut Tally,
+) {
+    eventually(line, || {
+        tally.receive(subscriber, tally.got + 500);
+        publisher.next_line().is_some_and(|said| {
+            assert_eq!(said, line);
+            true
+        })
+    });
 }
 
 /// Receives until nothing can come: the broker must be gone, so that no new publisher can.
@@ -31,14 +53,11 @@ fn receive_to_the_end(subscriber: &mut Subscriber<Tick>, tally: &mut Tally) {
 }
 
 /// A publisher that waits for a subscriber without room; another subscriber, which reads, has got all there is.
-fn blocked_publisher(bus: &Bus) -> (ringmain_tests::Peer, ringmain_tests::Peer, Subscriber<Tick>) {
-    let mut stuck = bus.peer("sleeper", &["t", "block-30000"]);
+fn blocked_publisher(bus: &Bus) -> (Peer, Peer, Subscriber<Tick>) {
+    // Nothing else ends the wait in the time of a test.
+    let mut stuck = bus.peer("sleeper", &["t", "block-600000"]);
     stuck.expect("open");
-    let mut healthy = bus
-        .client("healthy")
-        .subscriber::<Tick>("t")
-        .open()
-        .unwrap();
+    let mut healthy = patient(&bus.client("healthy"));
     let mut publisher = bus.peer("flood", &["t"]);
     publisher.expect("lanes 2");
     while healthy
@@ -54,8 +73,8 @@ fn guarantee_5_a_killed_subscriber_frees_a_publisher_that_waits_for_it() {
     on_each_transport_of_processes(|bus| {
         let (mut publisher, mut stuck, mut healthy) = blocked_publisher(bus);
         stuck.kill();
-        // It would be waited for half a minute.
-        within(Duration::from_secs(20), "learning of the death", || {
+        // It would be waited for longer.
+        within(Duration::from_secs(60), "learning of the death", || {
             healthy.recv().unwrap();
         });
         publisher.expect("lanes 1");
@@ -68,7 +87,7 @@ fn guarantee_6_a_killed_subscriber_frees_its_publisher_without_a_broker() {
     let (mut publisher, mut stuck, mut healthy) = blocked_publisher(&bus);
     bus.kill_broker();
     stuck.kill();
-    within(Duration::from_secs(1), "learning of the death", || {
+    within(Duration::from_secs(60), "learning of the death", || {
         healthy.recv().unwrap();
     });
     publisher.expect("lanes 1");
@@ -77,11 +96,7 @@ fn guarantee_6_a_killed_subscriber_frees_its_publisher_without_a_broker() {
 #[test]
 fn guarantee_5_a_killed_subscriber_costs_the_others_nothing() {
     on_each_transport_of_processes(|bus| {
-        let mut subscriber = bus
-            .client("survivor")
-            .subscriber::<Tick>("t")
-            .open()
-            .unwrap();
+        let mut subscriber = patient(&bus.client("survivor"));
         let mut victims: Vec<_> = (0..3)
             .map(|_| bus.peer("subscriber", &["t", "block-30000"]))
             .collect();
@@ -92,15 +107,12 @@ fn guarantee_5_a_killed_subscriber_costs_the_others_nothing() {
         let mut publisher = bus.peer("flood", &["t"]);
         publisher.expect("lanes 4");
         let mut tally = Tally::default();
-        for mut victim in victims {
+        for (mut victim, left) in victims.into_iter().zip(["lanes 3", "lanes 2", "lanes 1"]) {
             tally.receive(&mut subscriber, tally.got + 5_000);
             victim.kill();
-            tally.receive(&mut subscriber, tally.got + 5_000);
+            read_until(&mut publisher, left, &mut subscriber, &mut tally);
         }
         assert_eq!(tally.lost, 0);
-        for lanes in [3, 2, 1] {
-            publisher.expect(&format!("lanes {lanes}"));
-        }
     });
 }
 
@@ -109,7 +121,7 @@ fn guarantee_5_a_killed_publisher_leaves_all_that_it_published() {
     let mut bus = unix();
     let count = bus.directory().join("count");
     let client = bus.client("survivor");
-    let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+    let mut subscriber = patient(&client);
     for round in 0..5 {
         let mut publisher = bus.peer("flood", &["t", count.to_str().unwrap()]);
         let mut tally = Tally::default();
@@ -198,7 +210,7 @@ fn guarantee_6_established_lanes_lose_nothing_when_the_broker_is_killed() {
     let mut bus = unix();
     let count = bus.directory().join("count");
     let client = bus.client("survivor");
-    let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
+    let mut subscriber = patient(&client);
     let mut other = bus.peer("subscriber", &["t", "block-30000"]);
     other.expect("open");
     other.tell("1000000000");
@@ -224,7 +236,7 @@ fn guarantee_6_established_lanes_lose_nothing_when_the_broker_is_killed() {
     assert!(!client.is_connected());
     // A death is noticed without a broker, on either side of a lane.
     other.kill();
-    publisher.expect("lanes 1");
+    read_until(&mut publisher, "lanes 1", &mut subscriber, &mut tally);
     tally.receive(&mut subscriber, tally.got + 5_000);
     publisher.kill();
     receive_to_the_end(&mut subscriber, &mut tally);
@@ -236,8 +248,7 @@ fn guarantee_6_established_lanes_lose_nothing_when_the_broker_is_killed() {
 fn guarantee_6_handles_that_are_dropped_part_without_a_broker() {
     ringmain_tests::on_each_local_transport(|bus| {
         let client = bus.client("both");
-        let mut subscriber = client.subscriber::<Tick>("t").open().unwrap();
-        let mut dropped = client.subscriber::<Tick>("t").open().unwrap();
+        let [mut subscriber, mut dropped] = [patient(&client), patient(&client)];
         let publishing = bus.client("publisher");
         let mut publisher = publishing
             .publisher::<Tick>("t")
@@ -257,7 +268,7 @@ fn guarantee_6_handles_that_are_dropped_part_without_a_broker() {
         // More than its ring takes: it is neither waited for nor counted as a loss.
         let mut lanes = 2;
         for number in 500..1000 {
-            let delivery = within(Duration::from_millis(900), "a publish", || {
+            let delivery = within(Duration::from_secs(60), "a publish", || {
                 publisher.publish("t", &Tick::new(number)).unwrap()
             });
             assert!(delivery.lanes <= lanes && delivery.dropped == 0);
@@ -282,13 +293,17 @@ fn a_stopped_publisher_delays_no_subscribe_and_sees_the_subscriber_before_its_ne
     publisher.expect("open");
     publisher.stop();
     let client = bus.client("subscriber");
-    let mut subscriber = within(Duration::from_secs(1), "a subscribe", || {
-        client.subscriber::<Tick>("t").open().unwrap()
+    // Each would take a second if it were one for which the publisher is waited.
+    let mut subscribers: Vec<_> = within(Duration::from_secs(20), "subscribing", || {
+        let subscribe = |_| client.subscriber::<Tick>("t").open().unwrap();
+        (0..30).map(subscribe).collect()
     });
     publisher.go_on();
     publisher.tell("0 1");
-    publisher.expect("lanes 1 dropped 0");
-    assert_eq!(subscriber.recv().unwrap().checked(), 0);
+    publisher.expect("lanes 30 dropped 0");
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.recv().unwrap().checked(), 0);
+    }
 }
 
 #[test]
@@ -328,11 +343,11 @@ fn publish_beside_a_stopped_broker(way: &str) {
     publisher.expect("route_unknown true");
     let waited = started.elapsed();
     assert!(
-        (Duration::from_millis(900)..Duration::from_millis(5000)).contains(&waited),
+        (Duration::from_millis(900)..Duration::from_secs(30)).contains(&waited),
         "{waited:?}"
     );
-    within(Duration::from_secs(5), "the next publishes", || {
-        for _ in 0..10 {
+    within(Duration::from_secs(30), "the next publishes", || {
+        for _ in 0..40 {
             publisher.tell("publish");
             publisher.expect("route_unknown true");
         }
@@ -353,7 +368,7 @@ fn a_stopped_broker_fails_a_request_after_its_time() {
     broker.stop();
     let started = Instant::now();
     assert!(matches!(client.ping(), Err(RequestError::Silent(_))));
-    assert!(started.elapsed() < Duration::from_secs(12));
+    assert!(started.elapsed() < Duration::from_secs(60));
     broker.go_on();
     client.ping().unwrap();
 }

@@ -14,10 +14,16 @@ fn fixture(name: &str) -> String {
 
 /// Children of a process whose command line contains a text.
 fn children(of: i32, text: &str) -> Vec<i32> {
-    let list = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
-    let pids = list.split_whitespace().map(|pid| pid.parse().unwrap());
-    let named = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    pids.filter(|pid| named(pid).contains(text)).collect()
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    // Other processes may end meanwhile.
+    let read = |pid: i32, file| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let parent = format!("PPid:\t{of}");
+    pids.filter(|pid| {
+        read(*pid, "status").is_ok_and(|status| status.lines().any(|line| line == parent))
+            && read(*pid, "cmdline").is_ok_and(|line| line.contains(text))
+    })
+    .collect()
 }
 
 fn is_empty(directory: &Path) -> bool {
