@@ -101,15 +101,15 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(146))]
-#[bench::four_lanes(args = (4), setup = bus, config = at_most(656))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(134))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(548))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
 }
 
 #[library_benchmark]
-#[bench::of_32(args = (1), setup = bus, config = at_most(80))]
+#[bench::of_32(args = (1), setup = bus, config = at_most(77))]
 fn publish_1000_in_batches(mut bus: Bus) -> Bus {
     let quotes = vec![bus.quote.clone(); BATCH];
     for _ in 0..COUNT / BATCH {
@@ -120,7 +120,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(162))]
+#[bench::one_lane(setup = full_bus, config = at_most(101))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -130,7 +130,7 @@ fn receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(141))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(94))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());
