@@ -45,8 +45,6 @@ pub(super) struct Slot {
     pin: Arc<()>,
     /// Keys of the lanes.
     pub(super) lanes: Vec<usize>,
-    /// The key, if there is one only; else one that no lane has.
-    pub(super) only_lane: usize,
     /// Version of the routes that these are of; 0 is none.
     routes: u64,
 }
@@ -124,7 +122,6 @@ impl TopicTable {
             generation: self.generations,
             pin,
             lanes: Vec::new(),
-            only_lane: usize::MAX,
             routes: 0,
         };
         match self.slots.get_mut(id as usize) {
@@ -160,10 +157,6 @@ impl TopicTable {
             self.matches += 1;
             slot.lanes.clear();
             matching(&slot.topic, &mut slot.lanes);
-            slot.only_lane = match slot.lanes[..] {
-                [key] => key,
-                _ => usize::MAX,
-            };
             slot.routes = routes;
         }
         slot

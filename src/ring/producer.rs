@@ -210,9 +210,11 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             return self.commit();
         }
         let offset = slot.offset - CELL_BYTES;
-        let end = self.committed.0 + record::record_bytes(len) as u64;
+        let record = record::record_bytes(len) as u64;
+        let end = self.committed.0 + record;
         self.storage.store_detail(offset, detail);
-        self.reveal(offset, record::commit_word(kind, len as u32), Position(end));
+        let word = record::commit_word(kind, len as u32);
+        self.reveal(offset, word, Position(end), record);
     }
 
     /// Stages a record with a copy of `payload`.
@@ -249,18 +251,18 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             return;
         }
         let first = self.offset(self.committed);
-        self.reveal(first, self.first_word, self.staged);
+        let len = self.staged.0 - self.committed.0;
+        self.reveal(first, self.first_word, self.staged, len);
         if self.gap_staged {
             self.gap_staged = false;
             self.drops.announced();
         }
     }
 
-    /// Stores the commit word at the offset `first`, up to which all is committed: what lies from there to `end` becomes
-    /// visible.
+    /// Stores the commit word at the offset `first`, up to which all is committed: what lies from there to `end`, so many
+    /// bytes, becomes visible.
     #[inline(always)]
-    fn reveal(&mut self, first: usize, word: u64, end: Position) {
-        let len = end.0 - self.committed.0;
+    fn reveal(&mut self, first: usize, word: u64, end: Position, len: u64) {
         let next = self.offset(end);
         let is_cleared = self.cleared == end;
         self.committed = end;
@@ -300,11 +302,11 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// come back, and few stores can wait at a time.
     #[inline(always)]
     fn fetch_ahead(&self, end: Position, len: u64) {
-        let ahead = end.0 + FETCH_AHEAD_BYTES;
-        self.storage.prefetch(self.offset(Position(ahead)));
+        let ahead = self.offset(Position(end.0 + FETCH_AHEAD_BYTES));
+        self.storage.prefetch(ahead);
         if len > LINE_BYTES {
-            let next = Position(ahead + LINE_BYTES);
-            self.storage.prefetch(self.offset(next));
+            // Behind the ring's end, once a lap, it fetches nothing of use.
+            self.storage.prefetch(ahead + LINE_BYTES as usize);
         }
     }
 

@@ -90,7 +90,8 @@ pub trait Write: Read {
     fn store_detail(&self, offset: usize, detail: u64);
     /// Copies `bytes` to `offset`, a multiple of 16, within a record that is not committed.
     fn copy_in(&self, offset: usize, bytes: &[u8]);
-    /// Says that the line at `offset` is about to be written. Changes nothing but the time that takes.
+    /// Says that the line at `offset`, which may lie behind the ring's end, is about to be written. Changes nothing but the
+    /// time that takes.
     #[inline(always)]
     fn prefetch(&self, _offset: usize) {}
 }

@@ -80,7 +80,7 @@ impl Outbound {
         let mut route = RouteWait::new(self.shared());
         poll_fn(|context| self.poll_sync(&mut route, context)).await?;
         let wait = GiveUpOnDrop(self);
-        match wait.0.write(id, message, Patience::Policy)? {
+        match wait.0.write(id, message, Patience::Policy, 0)? {
             Written::Served(delivery) => Ok(delivery),
             Written::Waits => poll_fn(|context| wait.0.poll_served(context)).await,
         }

@@ -106,7 +106,7 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
         if sink.message.is_some() {
             ready!(outbound.poll_sync(&mut sink.route, context))?;
             if let Some(message) = sink.message.take() {
-                match outbound.write(id, message.borrow(), Patience::Policy)? {
+                match outbound.write(id, message.borrow(), Patience::Policy, 0)? {
                     Written::Served(delivery) => sink.count(delivery),
                     Written::Waits => sink.waits = true,
                 }

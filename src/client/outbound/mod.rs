@@ -1,8 +1,10 @@
 //! The lanes of a publisher: serving those with room, then waiting for the others.
 
+mod at_once;
 mod batch;
 mod encoded;
 mod lane;
+mod routes;
 mod waiting;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use super::topics::TopicTable;
 pub(super) use lane::{OutLane, WriterCommand};
 
 use encoded::{Encoded, copy};
+use routes::Routes;
 use waiting::{Waits, check_room};
 
 /// What became of a message.
@@ -96,39 +99,6 @@ pub(super) struct Outbound {
     waits: Waits,
 }
 
-/// Tells whether what was found out about lanes still holds.
-struct Routes {
-    /// Counts the changes of the lanes.
-    version: u64,
-    /// The same while nothing else is to be looked at: nobody is waited for, messages are not stamped. Else the version of
-    /// nothing.
-    calm: u64,
-}
-
-impl Default for Routes {
-    fn default() -> Self {
-        Self {
-            version: 1,
-            calm: u64::MAX,
-        }
-    }
-}
-
-impl Routes {
-    fn changed(&mut self) {
-        self.version += 1;
-        self.disturb();
-    }
-
-    fn disturb(&mut self) {
-        self.calm = u64::MAX;
-    }
-
-    fn calm_down(&mut self) {
-        self.calm = self.version;
-    }
-}
-
 impl Outbound {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -164,50 +134,22 @@ impl Outbound {
         }
     }
 
-    /// Publishes to a topic of the table.
-    #[inline]
-    pub(super) fn publish<T: Message + ?Sized>(
-        &mut self,
-        id: u32,
-        message: &T,
-        patience: Patience,
-    ) -> Result<Delivery, PublishError> {
-        match self.publish_at_once(id, message) {
-            Some(delivery) => Ok(delivery),
-            None => self.publish_to_all(id, message, patience),
-        }
-    }
-
-    /// What is the case as a rule: nothing has changed, messages are not stamped, and the topic has one lane, with room.
-    /// `None` if not; nothing is done then.
-    #[inline(always)]
-    fn publish_at_once<T: Message + ?Sized>(&mut self, id: u32, message: &T) -> Option<Delivery> {
-        if self.mark.is_forked() || self.is_disturbed() {
-            return None;
-        }
-        let slot = self.topics.matched(id, self.routes.calm)?;
-        let writer = &mut self.lanes.get_mut(slot.only_lane)?.writer;
-        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
-        let written = encoded.write_at_once(writer, slot.reference(id));
-        written.then(|| Delivery {
-            lanes: 1,
-            dropped: 0,
-            route_unknown: self.is_route_unknown(),
-        })
-    }
-
     #[inline(never)]
     fn publish_to_all<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
+        served: u32,
     ) -> Result<Delivery, PublishError> {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
-        self.sync();
-        let delivery = match self.write(id, message, patience)? {
+        // With a message that is on its way nothing changes.
+        if served == 0 {
+            self.sync();
+        }
+        let delivery = match self.write(id, message, patience, served)? {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
         };
@@ -217,16 +159,18 @@ impl Outbound {
         Ok(delivery)
     }
 
-    /// Writes a message to the lanes with room, and does with the others what their policies say, but for waiting.
+    /// Writes a message to the lanes with room, but for the first ones, so many, that have it already; does with the others
+    /// what their policies say, but for waiting.
     #[inline]
     pub(super) fn write<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
+        served: u32,
     ) -> Result<Written, PublishError> {
         match self.clock {
-            None => self.write_with(id, message, patience, Unstamped),
+            None => self.write_with(id, message, patience, served, Unstamped),
             Some(clock) => self.write_stamped(id, message, patience, clock),
         }
     }
@@ -241,16 +185,17 @@ impl Outbound {
     ) -> Result<Written, PublishError> {
         let stamp = clock.now();
         self.stamp = Some(stamp);
-        self.write_with(id, message, patience, &stamp)
+        self.write_with(id, message, patience, 0, &stamp)
     }
 
     #[inline]
-    fn write_with<T: Message + ?Sized>(
+    fn write_with<T: Message + ?Sized, S: Stamp>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
-        stamp: impl Stamp,
+        served: u32,
+        stamp: S,
     ) -> Result<Written, PublishError> {
         if !self.full.is_empty() {
             self.give_up();
@@ -272,15 +217,18 @@ impl Outbound {
             check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)?;
         }
         let mut delivery = Delivery {
+            lanes: served,
+            dropped: 0,
             route_unknown,
-            ..Delivery::default()
         };
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
         let mut unattached = false;
-        for &key in &slot.lanes {
-            // To encode such a type is to copy it.
-            if T::ENCODED_LEN.is_some() && encoded.write_at_once(&mut self.lanes[key].writer, topic)
+        for &key in &slot.lanes[served as usize..] {
+            // Without a stamp that was tried.
+            if S::PREFIX_BYTES > 0
+                && T::ENCODED_LEN.is_some()
+                && encoded.write_at_once(&mut self.lanes[key].writer, topic)
             {
                 delivery.lanes += 1;
                 continue;
@@ -313,12 +261,6 @@ impl Outbound {
             self.take_commands();
         }
         Ok(Written::Served(delivery))
-    }
-
-    /// Whether the broker or a peer has changed something.
-    #[inline]
-    fn is_disturbed(&self) -> bool {
-        load_epoch(&self.epoch_word) != self.epoch || self.mailbox.has_news(self.seen)
     }
 
     #[inline]

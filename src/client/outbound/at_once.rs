@@ -1,0 +1,61 @@
+//! Publishing where nothing has to be found out first.
+
+use super::{Delivery, Encoded, Outbound, Patience, PublishError};
+use crate::client::shared::load_epoch;
+use crate::message::Message;
+
+impl Outbound {
+    /// Publishes to a topic of the table.
+    #[inline]
+    pub(in crate::client) fn publish<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Delivery, PublishError> {
+        match self.publish_at_once(id, message, patience) {
+            Ok(delivery) => Ok(delivery),
+            Err(served) => self.publish_to_all(id, message, patience, served),
+        }
+    }
+
+    /// What is the case as a rule: nothing has changed, messages are not stamped, all lanes have room. If not, the error says
+    /// how many lanes have the message already: the first ones.
+    #[inline(always)]
+    fn publish_at_once<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Delivery, u32> {
+        if self.mark.is_forked() || self.is_disturbed() {
+            return Err(0);
+        }
+        let slot = self.topics.matched(id, self.routes.calm).ok_or(0_u32)?;
+        // Several lanes: only if they need not be asked for room first, and to encode such a type is to copy it.
+        let one_by_one = patience != Patience::None && T::ENCODED_LEN.is_some();
+        if slot.lanes.is_empty() || slot.lanes.len() > 1 && !one_by_one {
+            return Err(0);
+        }
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
+        let mut served = 0;
+        for &key in &slot.lanes {
+            let lane = self.lanes.get_mut(key).ok_or(served)?;
+            if !encoded.write_at_once(&mut lane.writer, slot.reference(id)) {
+                return Err(served);
+            }
+            served += 1;
+        }
+        Ok(Delivery {
+            lanes: served,
+            dropped: 0,
+            route_unknown: self.is_route_unknown(),
+        })
+    }
+
+    /// Whether the broker or a peer has changed something.
+    #[inline]
+    fn is_disturbed(&self) -> bool {
+        load_epoch(&self.epoch_word) != self.epoch || self.mailbox.has_news(self.seen)
+    }
+}
