@@ -37,6 +37,20 @@ impl<C> Mailbox<C> {
         self.bell.ring();
     }
 
+    /// Posts a command in place of those that it makes void.
+    pub(super) fn post_instead_of(&self, is_void: impl Fn(&C) -> bool, command: C) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.retain(|other| !is_void(other));
+        drop(commands);
+        self.post(command);
+    }
+
+    /// Number of commands that were not taken yet.
+    pub(super) fn len(&self) -> usize {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.len()
+    }
+
     /// Whether something was posted since `seen`.
     #[inline]
     pub(super) fn has_news(&self, seen: u64) -> bool {

@@ -246,7 +246,7 @@ impl<T: Message + ?Sized> Publisher<T> {
     ///
     /// # Errors
     /// [`PublishError`]; the message went to nobody then.
-    #[inline]
+    #[inline(always)]
     pub fn publish_to(
         &mut self,
         topic: &ResolvedTopic,

@@ -224,7 +224,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// [`RecvError::Gap`]: messages are missing here; the next call goes on behind them. The other errors are described
     /// at [`RecvError`].
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
         if let Some(lane) = self.inbound.ready(T::ENCODED_LEN) {
             return self.message(lane);

@@ -14,7 +14,7 @@ use super::subscriber::{Receive, Subscriber};
 
 /// A handle that can be waited on together with others: by [`wait_any`], or in an event loop like this:
 ///
-/// 1. [`announce`](Self::announce) the sleep; false means that there is something already.
+/// 1. [`announce`](Self::announce) the sleep; false means that it must not come about: as a rule there is something already.
 /// 2. If all may sleep, poll the descriptors of all ([`AsFd`]) for reading.
 /// 3. [`retire`](Self::retire), in every case; then receive with `try_recv` until there is nothing more, or try to
 ///    publish again.
@@ -35,7 +35,9 @@ use super::subscriber::{Receive, Subscriber};
 ///
 /// [`WouldBlock`]: crate::PublishError::WouldBlock
 pub trait Waitable: AsFd {
-    /// Says that the caller is about to sleep on the descriptor. Whether it may.
+    /// Says that the caller is about to sleep on the descriptor. Whether it may: not if there is something, nor for a
+    /// millisecond after a subscriber has polled or slept in its own thread, until publishers know that they have to look
+    /// after it. From then on they do, which costs them a fence for each message, as long as the subscriber lives.
     fn announce(&mut self) -> bool;
     /// The sleep is over, or did not come about.
     fn retire(&mut self);

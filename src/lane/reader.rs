@@ -24,7 +24,7 @@ pub struct Reader {
     /// Where its record ends.
     end: Position,
     /// A topic id that has a name.
-    known: u64,
+    known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
     /// Whose clocks the publisher stamps with.
@@ -103,7 +103,7 @@ impl Reader {
                 detail: u64::MAX,
             },
             end: Position(0),
-            known: u64::MAX,
+            known: None,
             publisher,
             counters,
             host,
@@ -129,7 +129,7 @@ impl Reader {
         let Some(record) = self.consumer.ready(len_bytes) else {
             return false;
         };
-        if record.detail != self.known && !self.knows(record.detail) {
+        if self.known != Some(record.detail) && !self.knows(record.detail) {
             return false;
         }
         self.end = self.consumer.end(&record);
@@ -254,7 +254,7 @@ impl Reader {
     fn knows(&mut self, id: u64) -> bool {
         let knows = matches!(self.topics.get(id as usize), Some(Some(_)));
         if knows {
-            self.known = id;
+            self.known = Some(id);
         }
         knows
     }

@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringmain::message::Bytes;
-use ringmain::wire::{SegmentSource, ToBroker};
+use ringmain::wire::{SegmentSource, ToBroker, ToClient};
 use ringmain::{LaneFault, Overflow, Publisher, RecvError, Subscriber};
-use ringmain_tests::forged::{Forged, bell};
+use ringmain_tests::forged::{Forged, bell, poke};
 use ringmain_tests::{Bus, Raw, Transport, eventually, within};
 
 #[test]
@@ -216,4 +216,35 @@ fn a_cursor_page_that_is_none_delays_its_publisher_no_longer_than_its_policy() {
             delivery.lanes + delivery.dropped == 1
         });
     }
+}
+
+/// The number that a reader might take for "none yet".
+#[test]
+fn a_message_on_the_highest_topic_id_is_on_none_that_was_named() {
+    let bus = Bus::start(Transport::Unix);
+    let client = bus.client("subscriber");
+    let mut subscriber = client.subscriber::<Bytes>("t").open().unwrap();
+    let mut hostile = Raw::join(bus.address(), "hostile");
+    let lanes = hostile.open_publisher("t");
+    let ring = Forged::ring(4096 + 8192);
+    let mapping = ring.mapped();
+    let ring = ring.sealed();
+    let (bell, _heard) = bell();
+    let offer = ToBroker::OfferLane {
+        lane: lanes[0],
+        segment: SegmentSource::Descriptor,
+    };
+    hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);
+    while !matches!(hostile.receive(), Some((ToClient::LaneAccepted { .. }, _))) {}
+    hostile.send(&ToBroker::Received, &[]);
+    // The lane is taken in while it is empty.
+    client.ping().unwrap();
+    assert!(subscriber.try_recv().unwrap().is_none());
+    poke(&mapping, 4096 + 8, &u64::MAX.to_le_bytes());
+    poke(&mapping, 4096, &1_u64.to_le_bytes());
+    let received = subscriber.recv().map(|sample| sample.topic().to_string());
+    assert!(
+        matches!(&received, Err(RecvError::Lane { .. })),
+        "{received:?}"
+    );
 }

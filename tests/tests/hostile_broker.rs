@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use ringmain::Client;
 use ringmain::message::{Bytes, Message};
-use ringmain::wire::{Frame, PublisherSpec, SegmentSource, ToBroker, ToClient};
+use ringmain::wire::{Frame, LaneRefusal, PublisherSpec, SegmentSource, ToBroker, ToClient};
+use ringmain::{Client, RecvError};
 use ringmain_tests::raw_remote::packet;
 use ringmain_tests::{RawRemote, eventually, usage};
 
@@ -34,6 +34,7 @@ fn growth(before: u64) -> u64 {
 fn a_broker_that_asks_and_takes_no_answer_is_held_up_or_parted_from() {
     questions_wait();
     refusals_end_the_connection();
+    lanes_that_are_refused_are_forgotten_beyond_a_number();
 }
 
 /// The client answers these: it reads no more, and goes on when it is listened to.
@@ -89,3 +90,53 @@ fn refusals_end_the_connection() {
     eventually("the client is told", || !client.is_connected());
     assert!(growth(before) < 32 << 20, "{} bytes", growth(before));
 }
+
+/// A subscriber that does not receive takes none of them.
+fn lanes_that_are_refused_are_forgotten_beyond_a_number() {
+    const MANY: usize = 30_000;
+    let (client, mut broker) = pair();
+    let opening = {
+        let client = client.clone();
+        std::thread::spawn(move || client.subscriber::<Bytes>("t").open().unwrap())
+    };
+    let (request, subscriber) = loop {
+        if let ToBroker::OpenSubscriber {
+            request,
+            subscriber,
+            ..
+        } = broker.frame().unwrap()
+        {
+            break (request, subscriber);
+        }
+    };
+    let opened = bytes_of(&ToClient::Opened { request });
+    assert_eq!(broker.send_while_taken(&opened, PATIENCE, 1), 1);
+    let mut subscriber_here = opening.join().unwrap();
+    let refused = bytes_of(&ToClient::LaneEnded {
+        lane: 1,
+        subscriber,
+        publisher_name: "hostile".into(),
+        refusal: Some(LaneRefusal::Subscriber("y".repeat(4000))),
+    });
+    let before = usage::rss_bytes(Pid::this());
+    assert_eq!(broker.send_while_taken(&refused, PATIENCE, MANY), MANY);
+    // Behind them, so that all are taken when it is answered.
+    let question = bytes_of(&ToClient::QueryTopics {
+        query: 9,
+        publisher: 1,
+        pattern: "x".into(),
+    });
+    assert_eq!(broker.send_while_taken(&question, PATIENCE, 1), 1);
+    while !matches!(
+        broker.frame().unwrap(),
+        ToBroker::LiveTopics { query: 9, .. }
+    ) {}
+    assert!(growth(before) < 32 << 20, "{} bytes", growth(before));
+    // The first ones are told.
+    assert!(matches!(
+        subscriber_here.recv().map(drop),
+        Err(RecvError::Lane { .. })
+    ));
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

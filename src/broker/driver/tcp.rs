@@ -133,13 +133,15 @@ async fn refuse(stream: TcpStream, limit: u32) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // If this end closed before all had come that the client sends, the system would take back what it was told.
-    let mut said = [0; 1024];
+    // If this end closed before all had come that the client sends, the system would take back what it was told. No more of
+    // that than a client has to say before it is welcome: one that floods would keep this thread from all others.
+    let (mut said, mut left) = ([0; 1024], MOST_HEARD_BYTES);
     loop {
         stream.readable().await?;
         match stream.try_read(&mut said) {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(count) if count >= left => return Ok(()),
+            Ok(count) => left -= count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -149,4 +151,5 @@ async fn refuse(stream: TcpStream, limit: u32) -> io::Result<()> {
 /// Clients on other hosts at a time, unless set. Each costs a thread, a socket, a buffer in either direction.
 pub(super) const MOST_RELAYS: u32 = 256;
 const MOST_REFUSALS: usize = 64;
+const MOST_HEARD_BYTES: usize = 64 << 10;
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);

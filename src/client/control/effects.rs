@@ -11,7 +11,7 @@ use super::memory::{attach, make_reader, make_writer, open, patterns};
 use super::{Control, Post};
 use crate::client::error::ConnectError;
 use crate::client::inbound::ReaderCommand;
-use crate::client::outbound::{OutLane, WriterCommand};
+use crate::client::outbound::{Change, OutLane, WriterCommand};
 use crate::client::session::{Effect, Offer, PeerHalf, PeerSegment, Reply};
 use crate::client::shared::Joined;
 
@@ -145,12 +145,12 @@ impl Control {
     fn change_writer(&mut self, route: Route) {
         match patterns(&route) {
             Ok(patterns) => {
-                let change = WriterCommand::Change {
+                let change = Change {
                     lane: route.lane,
                     patterns,
                     overflow: route.overflow,
                 };
-                self.post_writer(route.publisher, change);
+                self.post_writer(route.publisher, WriterCommand::Change(change));
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),
         }

@@ -23,7 +23,7 @@ use crate::wire::{
 };
 
 use super::error::ConnectError;
-use super::inbound::{ReaderCommand, SubscriberPort};
+use super::inbound::{MOST_REFUSED, ReaderCommand, SubscriberPort};
 use super::outbound::WriterCommand;
 use super::session::{Reply, Session};
 use super::shared::{Command, PublisherPort, Shared};
@@ -180,11 +180,21 @@ impl Control {
 
     fn deliver(&self, post: Post) {
         match post {
+            // A publisher that does not publish does not take them either.
+            Post::Writer(port, WriterCommand::Change(change)) => {
+                let lane = change.lane;
+                let is_void = |other: &WriterCommand| matches!(other, WriterCommand::Change(other) if other.lane == lane);
+                port.mailbox
+                    .post_instead_of(is_void, WriterCommand::Change(change));
+            }
             Post::Writer(port, command) => port.mailbox.post(command),
             Post::Attach(port, command, subscriber) => {
                 port.mailbox.post(command);
                 subscriber.ring();
             }
+            // No broker refuses so many lanes to a subscriber that does not listen.
+            Post::Reader(port, ReaderCommand::Refused { .. })
+                if port.mailbox.len() >= MOST_REFUSED => {}
             Post::Reader(port, command) => port.mailbox.post(command),
             // A requester that has given up does not listen.
             Post::Reply(replies, reply) => drop(replies.send(reply)),
@@ -264,7 +274,8 @@ impl Control {
     /// Whether so much waits to be sent that nothing more is read, which may have to be answered. A broker reads always, so
     /// this holds up only one that asks and takes nothing.
     fn is_full(&self) -> bool {
-        self.session.unsent() >= MOST_UNSENT && self.progress != Progress::Closed
+        let waiting = self.session.unsent().max(self.posts.len());
+        waiting >= MOST_UNSENT && self.progress != Progress::Closed
     }
 
     fn receive(&mut self) {

@@ -19,6 +19,7 @@ use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
 
+pub(super) use lane::MOST_REFUSED;
 use lane::refused;
 pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
 use pace::Pace;
@@ -351,7 +352,9 @@ impl Inbound {
                     }
                 }
                 ReaderCommand::Refused { publisher, refusal } => {
-                    self.refused.push_back(refused(publisher, refusal));
+                    if self.refused.len() < MOST_REFUSED {
+                        self.refused.push_back(refused(publisher, refusal));
+                    }
                 }
             }
         }

@@ -48,16 +48,21 @@ impl Sleepers {
             self.set_looks_twice(false);
             self.asked_for_fences = Some(Instant::now());
         }
-        let settled = |asked: Instant| asked.elapsed() >= SETTLE;
-        if self.asked_for_fences.is_some_and(settled) {
+        let has_settled = self.has_settled();
+        if has_settled {
             self.asked_for_fences = None;
         }
-        self.asked_for_fences.is_none()
+        has_settled
     }
 
-    /// Whether whoever sleeps has to look twice.
+    /// Whether whoever sleeps has to look twice: publishers may pass no fences, or not yet.
     pub(super) fn do_look_twice(&self) -> bool {
-        self.looks_twice
+        self.looks_twice || !self.has_settled()
+    }
+
+    fn has_settled(&self) -> bool {
+        self.asked_for_fences
+            .is_none_or(|asked| asked.elapsed() >= SETTLE)
     }
 
     /// Says that a sleep begins. What is looked at afterwards is no older.
@@ -89,5 +94,26 @@ impl Sleepers {
         for (page, sleeper) in &mut self.pages {
             sleeper.set_looks_twice(page.parked(), looks_twice);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentOptions;
+
+    #[test]
+    fn a_sleep_right_after_one_elsewhere_looks_twice_until_publishers_know() {
+        let page = Arc::new(CursorPage::create(&SegmentOptions::default()).unwrap());
+        let mut sleepers = Sleepers::default();
+        sleepers.add(&page);
+        sleepers.look_twice();
+        assert!(sleepers.do_look_twice());
+        // A future is polled once, and dropped.
+        assert!(!sleepers.look_once());
+        sleepers.look_twice();
+        assert!(sleepers.do_look_twice());
+        std::thread::sleep(SETTLE);
+        assert!(!sleepers.do_look_twice() && sleepers.look_once());
     }
 }

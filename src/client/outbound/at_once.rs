@@ -6,7 +6,7 @@ use crate::message::Message;
 
 impl Outbound {
     /// Publishes to a topic of the table.
-    #[inline]
+    #[inline(always)]
     pub(in crate::client) fn publish<T: Message + ?Sized>(
         &mut self,
         id: u32,

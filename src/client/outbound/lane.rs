@@ -11,11 +11,7 @@ use crate::wire::{LaneId, Overflow};
 /// What the control thread tells a publisher.
 pub(in crate::client) enum WriterCommand {
     Add(Box<OutLane>),
-    Change {
-        lane: LaneId,
-        patterns: Vec<Pattern>,
-        overflow: Overflow,
-    },
+    Change(Change),
     Attach {
         lane: LaneId,
         cursor: PeerCursor,
@@ -28,6 +24,13 @@ pub(in crate::client) enum WriterCommand {
     Lost {
         lane: LaneId,
     },
+}
+
+/// What a lane takes from now on, and how.
+pub(in crate::client) struct Change {
+    pub(in crate::client) lane: LaneId,
+    pub(in crate::client) patterns: Vec<Pattern>,
+    pub(in crate::client) overflow: Overflow,
 }
 
 /// A lane of a publisher.

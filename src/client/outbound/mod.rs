@@ -27,7 +27,7 @@ use super::mailbox::Mailbox;
 use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
-pub(super) use lane::{OutLane, WriterCommand};
+pub(super) use lane::{Change, OutLane, WriterCommand};
 
 use encoded::{Encoded, copy};
 use routes::Routes;
@@ -339,11 +339,11 @@ impl Outbound {
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }
-                WriterCommand::Change {
+                WriterCommand::Change(Change {
                     lane,
                     patterns,
                     overflow,
-                } => {
+                }) => {
                     if let Some(lane) = self.lane_mut(lane) {
                         lane.writer.counters().rename(&joined(&patterns));
                         lane.patterns = patterns;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ringmain::{Client, Delivery, Overflow, Publisher, RecvError, ResolvedTopic, Subscriber, Wait};
+use ringmain::{
+    Client, Delivery, Overflow, Publisher, RecvError, ResolvedTopic, Sample, Subscriber, Wait,
+};
 
 use super::ends::{Inlet, Outlet};
 use super::message::{Body, Seen, Stamp, fill};
@@ -110,21 +112,33 @@ impl<B: Body> Inlet for BusInlet<B> {
     #[inline(always)]
     fn receive(&mut self) -> Result<Seen, Failure> {
         loop {
-            let received = match self.awaits {
-                false => self.subscriber.recv(),
+            // In branches of their own, or what one of them returns would have to go through memory.
+            let seen = if self.awaits {
                 // Its executor lets the thread that waits drive the reactor: no other thread has to be woken.
-                true => async_io::block_on(self.subscriber.recv_async()),
+                look::<B>(async_io::block_on(self.subscriber.recv_async()))
+            } else {
+                look::<B>(self.subscriber.recv())
             };
-            match received {
-                Ok(sample) => {
-                    let words = B::view(&sample).iter().map(|word| word.to_native());
-                    return Ok(Seen::of(words));
-                }
-                // The numbers of the messages tell how many.
-                Err(RecvError::Gap(_)) => {}
-                Err(error) => return Err(error.into()),
+            // The numbers of the messages tell how many are missing at a gap.
+            if let Some(seen) = seen? {
+                return Ok(seen);
             }
         }
+    }
+}
+
+/// What was received; `None` at a gap.
+#[inline(always)]
+fn look<B: Body>(
+    received: Result<Sample<'_, B::Message>, RecvError>,
+) -> Result<Option<Seen>, Failure> {
+    match received {
+        Ok(sample) => {
+            let words = B::view(&sample).iter().map(|word| word.to_native());
+            Ok(Some(Seen::of(words)))
+        }
+        Err(RecvError::Gap(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
