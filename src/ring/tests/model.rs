@@ -14,6 +14,12 @@ const LIMIT: usize = max_payload_bytes(CAPACITY);
 enum Step {
     Stage(usize),
     StageInPlace(usize),
+    /// At once, into room of exactly this length, or into all that there is; or the encoder fails, having written to all of it.
+    Append {
+        len: usize,
+        exactly: bool,
+        fails: bool,
+    },
     Commit,
     Abort,
     /// What a publisher does whose policy is to drop; the number is the payload's length.
@@ -26,10 +32,13 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let len = prop_oneof![4 => 0..=LIMIT, 1 => Just(0), 2 => 0..=20usize, 1 => Just(LIMIT), 1 => Just(LIMIT + 1)];
+    let len = prop_oneof![4 => 0..=LIMIT, 4 => Just(24), 1 => Just(0), 2 => 0..=20usize, 1 => Just(LIMIT), 1 => Just(LIMIT + 1)];
     let step = prop_oneof![
         4 => len.clone().prop_map(Step::Stage),
         2 => len.clone().prop_map(Step::StageInPlace),
+        6 => (len.clone(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(len, exactly, fails)| Step::Append { len, exactly, fails }
+        ),
         3 => Just(Step::Commit),
         1 => Just(Step::Abort),
         6 => len.prop_map(Step::Publish),
@@ -183,6 +192,11 @@ impl Pair {
         match step {
             Step::Stage(len) => self.stage(len),
             Step::StageInPlace(len) => self.stage_in_place(len),
+            Step::Append {
+                len,
+                exactly,
+                fails,
+            } => self.append(len, exactly, fails),
             Step::Commit => {
                 self.producer.commit();
                 self.naive.commit();
@@ -230,6 +244,30 @@ impl Pair {
         assert_eq!(self.naive.stage(len, self.message(len)), Ok(()));
     }
 
+    fn append(&mut self, len: usize, exactly: bool, fails: bool) {
+        let room = match exactly {
+            true => Room::Exactly(len),
+            false => Room::Rest,
+        };
+        let bytes = payload(self.number, len);
+        let fill = |room: &mut [u8]| {
+            room.fill(0xdd);
+            let place = room.get_mut(..len).filter(|_| !fails).ok_or(())?;
+            place.copy_from_slice(&bytes);
+            Ok::<_, ()>(len)
+        };
+        let detail = self.number;
+        let appended = self
+            .producer
+            .append_in_place(room, Kind::Message, detail, fill);
+        // Where it is not done, that says nothing.
+        if appended.is_some() {
+            assert!(appended == Some(len) && !fails && self.naive.staged.is_empty());
+            assert_eq!(self.naive.stage(len, self.message(len)), Ok(()));
+            self.naive.commit();
+        }
+    }
+
     fn publish(&mut self, len: usize) {
         self.run(Step::Commit);
         let bytes = payload(self.number, len);
@@ -248,7 +286,13 @@ impl Pair {
 
     /// Polls; returns the record that the reader stands at.
     fn look(&mut self) -> Option<Record> {
+        let ready = self.consumer.ready(None);
         let expected = self.naive.look().map(|entry| entry.what);
+        if let Some(record) = ready {
+            assert_eq!(self.consumer.ready(Some(record.len_bytes)), ready);
+            assert_eq!(self.consumer.ready(Some(record.len_bytes + 1)), None);
+            assert_eq!(self.consumer.poll(), Ok(Polled::Record(record)));
+        }
         match (self.consumer.poll().unwrap(), expected) {
             (Polled::Empty, None) => None,
             (Polled::Gap(news), Some(What::Gap(expected))) => {
