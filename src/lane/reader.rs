@@ -126,9 +126,10 @@ impl Reader {
     /// there `next` finds.
     #[inline(always)]
     pub fn ready(&mut self, len_bytes: Option<usize>) -> bool {
-        let Some(record) = self.consumer.ready(len_bytes) else {
+        let Some(ready) = self.consumer.ready(len_bytes) else {
             return false;
         };
+        let record = self.consumer.record(ready);
         if self.known != Some(record.detail) && !self.knows(record.detail) {
             return false;
         }

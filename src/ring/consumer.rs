@@ -21,6 +21,14 @@ pub struct Consumer<S, C> {
     max_payload: usize,
 }
 
+/// A message that [`Consumer::ready`] found. Small, for it goes through registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Offset of the header.
+    offset: usize,
+    len_bytes: usize,
+}
+
 /// What [`Consumer::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
@@ -128,7 +136,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// The record that stands next, if that is a message, and of this length where one is given: it stays there until
     /// [`Consumer::release`]. Whatever else there is, [`Consumer::poll`] finds.
     #[inline(always)]
-    pub fn ready(&self, len_bytes: Option<usize>) -> Option<Record> {
+    pub fn ready(&self, len_bytes: Option<usize>) -> Option<Ready> {
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
@@ -140,12 +148,22 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             _ => return None,
         };
         let to_end = self.storage.capacity() - offset - CELL_BYTES;
-        (len_bytes <= self.max_payload && len_bytes <= to_end).then(|| Record {
+        if len_bytes > self.max_payload || len_bytes > to_end {
+            return None;
+        }
+        Some(Ready { offset, len_bytes })
+    }
+
+    /// The record of a message that was found with [`Consumer::ready`].
+    #[inline(always)]
+    pub fn record(&self, ready: Ready) -> Record {
+        let Ready { offset, len_bytes } = ready;
+        Record {
             kind: Kind::Message,
             offset: offset + CELL_BYTES,
             len_bytes,
             detail: self.storage.load_detail(offset),
-        })
+        }
     }
 
     /// Whether no record stands next.

@@ -40,7 +40,9 @@ fn round_trips_are_measured_however_somebody_waits() {
         let last = bench(&[&["rtt"], args].concat());
         assert_latencies(&last);
         assert_latencies(&last["raw"]);
-        assert!(last["ratio"].as_f64().unwrap() > 0.0, "{last}");
+        // On a loaded machine a round can be thousands of times slower than the other, and the ratio is rounded.
+        let ratios = ["ratio_min", "ratio", "ratio_max"].map(|name| last[name].as_f64().unwrap());
+        assert!(ratios.is_sorted() && ratios[2] > 0.0, "{last}");
     }
 }
 

@@ -288,7 +288,8 @@ impl Pair {
     fn look(&mut self) -> Option<Record> {
         let ready = self.consumer.ready(None);
         let expected = self.naive.look().map(|entry| entry.what);
-        if let Some(record) = ready {
+        if let Some(found) = ready {
+            let record = self.consumer.record(found);
             assert_eq!(self.consumer.ready(Some(record.len_bytes)), ready);
             assert_eq!(self.consumer.ready(Some(record.len_bytes + 1)), None);
             assert_eq!(self.consumer.poll(), Ok(Polled::Record(record)));
