@@ -306,3 +306,20 @@ fn what_is_published_right_before_a_publisher_closes_wakes_whoever_sleeps() {
 
 const ROUNDS: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_message_that_found_room_is_not_waited_for_although_the_one_before_was_refused() {
+    on_each_local_transport(|bus| {
+        let client = bus.client("both");
+        let subscriber = client.subscriber::<Bytes>("t").open().unwrap();
+        let builder = client.publisher::<Bytes>("t").ring_bytes(4096);
+        let mut publisher = builder.max_message_bytes(1000).open().unwrap();
+        let topic = publisher.resolve("t").unwrap();
+        let mut send = |len| publisher.try_publish_to(&topic, Bytes::new(&vec![0; len]));
+        while send(1000).is_ok() {}
+        assert!(matches!(send(1000), Err(PublishError::WouldBlock)));
+        send(16).unwrap();
+        assert!(publisher.is_ready());
+        drop(subscriber);
+    });
+}

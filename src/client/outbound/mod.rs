@@ -200,6 +200,7 @@ impl Outbound {
         if !self.full.is_empty() {
             self.give_up();
         }
+        self.waits.forget();
         let route_unknown = self.is_route_unknown();
         let slot = self
             .topics
@@ -214,7 +215,9 @@ impl Outbound {
             if len > limit {
                 return Err(PublishError::TooLarge { len, limit });
             }
-            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)?;
+            // Whoever waits for room now waits for this message, until the next one.
+            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)
+                .inspect_err(|_| self.routes.disturb())?;
         }
         let mut delivery = Delivery {
             lanes: served,

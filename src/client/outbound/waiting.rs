@@ -76,6 +76,11 @@ impl Waits {
         &mut self.messages[..messages]
     }
 
+    /// Nobody is waited for any more, nor for the message that was refused.
+    pub(super) fn forget(&mut self) {
+        self.lanes.clear();
+    }
+
     /// Says what is waited with, from now on.
     pub(super) fn start(&mut self, topic: u32, delivery: Delivery) {
         self.topic = topic;
