@@ -101,8 +101,8 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(134))]
-#[bench::four_lanes(args = (4), setup = bus, config = at_most(548))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(148))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(424))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
@@ -120,7 +120,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(101))]
+#[bench::one_lane(setup = full_bus, config = at_most(109))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -130,7 +130,7 @@ fn receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(94))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(97))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());
