@@ -165,6 +165,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             message_type: message_type.clone(),
             max_message_bytes: self.max_message_bytes as u64,
             block_cap: self.block_cap,
+            history: 0,
+            conflates: true,
         };
         let guard = OpenPublisher { shared, id };
         shared.command(Command::AddPublisher(id, Arc::new(port)));

@@ -10,7 +10,7 @@ use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
 use crate::ring::DropCause;
 use crate::topic::{Pattern, TopicError};
-use crate::wire::{HandleId, Overflow, SubscriberSpec, ToBroker};
+use crate::wire::{HandleId, HistoryUse, Overflow, SubscriberSpec, ToBroker};
 
 use super::client::Client;
 use super::error::{RecvError, RequestError};
@@ -198,6 +198,9 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             overflow: self.overflow,
             ring_bytes: self.ring_bytes as u64,
             self_delivery: self.self_delivery,
+            excludes: Vec::new(),
+            queue: None,
+            history: HistoryUse::None,
         };
         let guard = OpenSubscriber { shared, id };
         shared.command(Command::AddSubscriber(id, port.clone()));

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::client::session::{Effect, PeerSegment, Reply, Session};
+use crate::client::session::{Effect, OwnHalf, PeerSegment, Reply, Session};
 use crate::message::{Bytes, Message, MessageType};
 use crate::wire::{
-    Decoder, Frame, HandleId, LaneId, Overflow, PublisherSpec, SubscriberSpec, ToBroker, ToClient,
-    encode,
+    Decoder, Frame, HandleId, HistoryUse, LaneId, Medium, Overflow, PublisherSpec, SubscriberSpec,
+    ToBroker, ToClient, encode,
 };
 
 /// Descriptors: processes count from 1,000 on, segments are 1, bells 2.
@@ -118,6 +118,8 @@ impl Party {
                 message_type: bytes(),
                 max_message_bytes: 1000,
                 block_cap: None,
+                history: 0,
+                conflates: true,
             };
             self.publishers.insert(publisher, topic.to_owned());
             self.session.request(ToBroker::OpenPublisher {
@@ -137,6 +139,9 @@ impl Party {
                 overflow: Overflow::DropNewest,
                 ring_bytes: 0,
                 self_delivery: true,
+                excludes: Vec::new(),
+                queue: None,
+                history: HistoryUse::None,
             };
             self.subscribers.insert(subscriber, spec.patterns.clone());
             self.session.request(ToBroker::OpenSubscriber {
@@ -223,12 +228,19 @@ impl Party {
                     self.epoch_index = Some(welcome.epoch_index);
                 }
                 Effect::Reply(request, reply) => {
-                    assert_eq!(reply, Reply::Opened);
+                    assert!(matches!(reply, Reply::Opened(_)), "{reply:?}");
                     opened.extend(self.opening.remove(&request));
                 }
                 Effect::AddWriter(route) if self.publishers.contains_key(&route.publisher) => {
-                    self.session
-                        .offer(route.lane, PeerSegment::Descriptor(1), 2);
+                    self.session.offer(
+                        route.lane,
+                        OwnHalf {
+                            medium: Medium::Ring,
+                            segment: PeerSegment::Descriptor(1),
+                            bell: 2,
+                            history: None,
+                        },
+                    );
                     self.writers.insert(route.lane, (route.publisher, false));
                 }
                 Effect::AddWriter(route) => self.session.forget_writer(route.lane),

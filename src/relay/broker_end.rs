@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::ring::Ending;
-use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient, reason};
+use crate::wire::{LaneId, LaneRefusal, Medium, SegmentSource, ToBroker, ToClient, reason};
 
 use super::FarError;
 use super::end::{End, Ring, Routed, Ways, news_above};
@@ -56,7 +56,10 @@ impl End for BrokerEnd {
             }
             ToBroker::RefuseLane { lane, ref reason } => match reason {
                 LaneRefusal::Subscriber(_) => ways.lanes.remove_source(lane),
-                LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+                LaneRefusal::Ring(_)
+                | LaneRefusal::Cursor(_)
+                | LaneRefusal::TransportLost
+                | LaneRefusal::Overflow => {
                     self.routed.remove(lane);
                 }
             },
@@ -90,7 +93,13 @@ impl BrokerEnd {
         let frame = match ways.lanes.add_sink(lane, ring.bytes, ring.news_above) {
             Ok(half) => {
                 let segment = half.segment;
-                ways.send_near(ToBroker::OfferLane { lane, segment }, half.descriptors);
+                let frame = ToBroker::OfferLane {
+                    lane,
+                    medium: Medium::Ring,
+                    segment,
+                    history: None,
+                };
+                ways.send_near(frame, half.descriptors);
                 return;
             }
             Err(reason) => LaneRefusal::Ring(reason),

@@ -8,7 +8,7 @@ use crate::ring::Ending;
 use crate::segment::{Kind, Segment, SegmentHandle, SegmentOptions};
 use crate::sync::Ordering;
 use crate::wire::{
-    HandleId, LaneId, LaneRefusal, SegmentSource, ToBroker, ToClient, Welcome, reason,
+    HandleId, LaneId, LaneRefusal, Medium, SegmentSource, ToBroker, ToClient, Welcome, reason,
 };
 
 use super::FarError;
@@ -49,7 +49,7 @@ impl End for ClientEnd {
                     ways.lanes.pump_all_of(lane, ways.far);
                 }
             }
-            ToBroker::OfferLane { lane, segment } => {
+            ToBroker::OfferLane { lane, segment, .. } => {
                 return self.offer(lane, segment, descriptors, ways);
             }
             ToBroker::AcceptLane {
@@ -60,7 +60,10 @@ impl End for ClientEnd {
             ToBroker::RefuseLane { lane, ref reason } => match reason {
                 LaneRefusal::Subscriber(_) => ways.lanes.remove_sink(lane, Ending::Closed),
                 // Its ring, if there is one, is closed behind the last message.
-                LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+                LaneRefusal::Ring(_)
+                | LaneRefusal::Cursor(_)
+                | LaneRefusal::TransportLost
+                | LaneRefusal::Overflow => {
                     self.routed.remove(lane);
                 }
             },
@@ -154,8 +157,13 @@ impl ClientEnd {
                     bytes: capacity as u64,
                     news_above: longest.map_or(0, |longest| news_above(capacity, *longest)),
                 };
-                let segment = SegmentSource::Descriptor;
-                ways.send_far_with(&ToBroker::OfferLane { lane, segment }, ring);
+                let frame = ToBroker::OfferLane {
+                    lane,
+                    medium: Medium::Ring,
+                    segment: SegmentSource::Descriptor,
+                    history: None,
+                };
+                ways.send_far_with(&frame, ring);
             }
             Err(reason) => {
                 tracing::warn!(lane, reason, "a lane to another host is not made");

@@ -15,6 +15,8 @@ fn publisher_spec() -> PublisherSpec {
         message_type: MessageType::of::<f64>("md.quote", 1),
         max_message_bytes: 64,
         block_cap: Some(Duration::from_millis(5)),
+        history: 0,
+        conflates: true,
     }
 }
 

@@ -25,6 +25,49 @@ pub enum Overflow {
     },
     /// The message that finds no room is dropped, counted and reported as a gap; the publisher never waits.
     DropNewest,
+    /// The oldest messages give way to the newest; what was not read by then is reported as a gap. The publisher never
+    /// waits, nor looks how far the subscriber is. Messages are copied out.
+    DropOldest,
+    /// Only the last message of each topic is kept for the subscriber, with the number of those that it has replaced. A
+    /// batch counts as one. Order holds for each topic, not across them. The publisher never waits. Messages are copied out.
+    Conflate,
+    /// The lane ends when it has no room for a message: what lies in it is still read, then the subscriber is told. The
+    /// publisher never waits.
+    Disconnect,
+}
+
+/// What a subscriber wants of the messages that were published before it came.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistoryUse {
+    /// Nothing.
+    #[default]
+    None,
+    /// What publishers have kept of the topics, and then what they publish.
+    Snapshot,
+    /// Only that what they have kept can be looked at, at any time; no messages come.
+    Only,
+}
+
+/// What a lane lies in.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// A ring whose records wait for the subscriber.
+    Ring,
+    /// A ring whose oldest records give way.
+    LossyRing,
+    /// A table with the last message of each topic, of this lane alone.
+    Table,
+    /// The table of what the publisher keeps, which all its subscribers look at.
+    History,
+}
+
+/// A lane that another member of a queue group had: the rest of it is to be read.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// The cursor page of the member that had it, if it had one: the last descriptor, if it is a `Descriptor`.
+    pub page: SegmentSource,
+    /// The lane's area in it.
+    pub area: u32,
 }
 
 /// Where the memory of a segment is found.
@@ -34,6 +77,16 @@ pub enum SegmentSource {
     Descriptor,
     /// A named segment of the `shared_memory` backend.
     Named(String),
+}
+
+impl SegmentSource {
+    /// Descriptors that come along.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::Descriptor => 1,
+            Self::Named(_) => 0,
+        }
+    }
 }
 
 /// What a client declares when it opens a publisher.
@@ -47,6 +100,10 @@ pub struct PublisherSpec {
     pub max_message_bytes: u64,
     /// The longest deadline that it accepts of a `Block` subscriber.
     pub block_cap: Option<Duration>,
+    /// Messages of each topic that it keeps for those who come later.
+    pub history: u32,
+    /// Whether a message may take the place of an earlier one on its topic.
+    pub conflates: bool,
 }
 
 /// What a client declares when it opens a subscriber.
@@ -62,6 +119,12 @@ pub struct SubscriberSpec {
     pub ring_bytes: u64,
     /// Whether publishers of the same client reach it.
     pub self_delivery: bool,
+    /// Topics that it does not take although a pattern selects them.
+    pub excludes: Vec<String>,
+    /// The queue group that it is a member of: each message goes to one member.
+    pub queue: Option<String>,
+    /// What it wants of earlier messages.
+    pub history: HistoryUse,
 }
 
 /// A lane as its publisher's client sees it.
@@ -79,6 +142,12 @@ pub struct Route {
     pub overflow: Overflow,
     /// The smallest ring that the subscriber asks for, in bytes.
     pub ring_bytes: u64,
+    /// What it does not take.
+    pub excludes: Vec<String>,
+    /// Its queue group.
+    pub queue: Option<String>,
+    /// What it wants of earlier messages.
+    pub history: HistoryUse,
 }
 
 /// One step from the routes that a client knows to those that the broker decided.
@@ -110,6 +179,9 @@ pub enum LaneRefusal {
     /// The connection to the publisher's host broke before its ring was offered: what it has published by then is lost.
     #[error("the connection to the publisher's host broke")]
     TransportLost,
+    /// The lane had no room, and the subscriber's policy is to end it then.
+    #[error("the lane had no room, and the policy is to disconnect")]
+    Overflow,
 }
 
 /// The first frame of the broker.
@@ -174,12 +246,17 @@ pub enum ToBroker {
         /// The handle.
         subscriber: HandleId,
     },
-    /// The publisher's half of a lane. Descriptors: the ring (if `segment` is `Descriptor`), the publisher's bell.
+    /// The publisher's half of a lane. Descriptors: what it lies in (if `segment` is `Descriptor`), the publisher's bell, then
+    /// what the publisher has kept (if `history` is a `Descriptor`).
     OfferLane {
         /// The lane.
         lane: LaneId,
-        /// The ring.
+        /// What it lies in.
+        medium: Medium,
+        /// That.
         segment: SegmentSource,
+        /// What the publisher has kept, where the subscriber wants it first.
+        history: Option<SegmentSource>,
     },
     /// The subscriber's half of a lane. Descriptors: the cursor page (if `segment` is `Descriptor`), the subscriber's bell.
     AcceptLane {
@@ -231,6 +308,12 @@ pub enum ToBroker {
         /// Of a `Routes` frame.
         epoch: u64,
     },
+    /// Nothing more comes in a lane of a queue group that was removed from the routes: whoever has inherited it looks for the
+    /// last time.
+    LaneClosed {
+        /// The lane.
+        lane: LaneId,
+    },
 }
 
 /// Frames from the broker.
@@ -242,6 +325,8 @@ pub enum ToClient {
     Opened {
         /// The request.
         request: RequestId,
+        /// Lanes that the handle has now.
+        lanes: u32,
     },
     /// A request has been refused; or, with request 0, the `Hello`.
     Refused {
@@ -257,8 +342,9 @@ pub enum ToClient {
         /// The changes, in order.
         changes: Vec<RouteChange>,
     },
-    /// A publisher made a ring for one of the client's subscribers. Descriptors: the publisher's process, then the ring
-    /// (if `segment` is `Descriptor`), then the publisher's bell.
+    /// A publisher made its half of a lane for one of the client's subscribers. Descriptors: the publisher's process, then what
+    /// the lane lies in (if `segment` is `Descriptor`), then the publisher's bell, then the segment of `history` or `inherited`
+    /// (if that is a `Descriptor`); there is one of the two at most.
     LaneOffered {
         /// The lane.
         lane: LaneId,
@@ -272,8 +358,14 @@ pub enum ToClient {
         publisher_name: String,
         /// What the publisher declared.
         publisher: PublisherSpec,
-        /// The ring.
+        /// What the lane lies in.
+        medium: Medium,
+        /// That.
         segment: SegmentSource,
+        /// What the publisher has kept, where the subscriber wants it first.
+        history: Option<SegmentSource>,
+        /// The lane was that of another member of the subscriber's queue group.
+        inherited: Option<Inherited>,
     },
     /// The subscriber of a lane has mapped its ring. Descriptors: the subscriber's process, then the cursor page (if
     /// `segment` is `Descriptor`), then the subscriber's bell.

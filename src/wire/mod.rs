@@ -15,8 +15,8 @@ pub use codec::{
     DecodeError, Decoded, Decoder, EncodeError, Frame, HEADER_BYTES, MAX_DESCRIPTORS, encode,
 };
 pub use frames::{
-    HandleId, LaneId, LaneRefusal, Overflow, PublisherSpec, RequestId, Route, RouteChange,
-    SegmentSource, SubscriberSpec, ToBroker, ToClient, Welcome,
+    HandleId, HistoryUse, Inherited, LaneId, LaneRefusal, Medium, Overflow, PublisherSpec,
+    RequestId, Route, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient, Welcome,
 };
 pub use limits::Limits;
 pub use listing::{ClientInfo, Listing, PublisherInfo, SubscriberInfo};

@@ -74,6 +74,18 @@ pub enum Refusal {
         /// The deadline that the subscriber asks for.
         deadline: Duration,
     },
+    /// A subscriber wants last messages only, of a type that does not permit that.
+    #[error(
+        "{message_type} of {topic} in {client} does not permit `Conflate`: each of its messages counts; choose another policy"
+    )]
+    NotConflated {
+        /// What the publisher declared.
+        topic: String,
+        /// Name of the publisher's client.
+        client: String,
+        /// The type, as `name v1`.
+        message_type: String,
+    },
     /// More than the broker allows.
     #[error("the broker allows {limit} ({kind:?}), {asked} were asked for")]
     Limit {

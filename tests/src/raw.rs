@@ -12,8 +12,8 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use ringmain::Overflow;
 use ringmain::message::{Bytes, Message};
 use ringmain::wire::{
-    Decoder, LaneId, PREAMBLE_BYTES, PublisherSpec, RouteChange, SubscriberSpec, ToBroker,
-    ToClient, Versions, encode,
+    Decoder, HistoryUse, LaneId, PREAMBLE_BYTES, PublisherSpec, RouteChange, SubscriberSpec,
+    ToBroker, ToClient, Versions, encode,
 };
 
 /// A hand-written client of a bus on a Unix socket.
@@ -86,6 +86,8 @@ impl Raw {
             message_type: Bytes::message_type().clone(),
             max_message_bytes: 100,
             block_cap: None,
+            history: 0,
+            conflates: true,
         };
         self.send(
             &ToBroker::OpenPublisher {
@@ -118,6 +120,9 @@ impl Raw {
             overflow,
             ring_bytes: 0,
             self_delivery: true,
+            excludes: Vec::new(),
+            queue: None,
+            history: HistoryUse::None,
         };
         self.send(
             &ToBroker::OpenSubscriber {

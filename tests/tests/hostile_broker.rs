@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use ringmain::message::{Bytes, Message};
-use ringmain::wire::{Frame, LaneRefusal, PublisherSpec, SegmentSource, ToBroker, ToClient};
+use ringmain::wire::{
+    Frame, LaneRefusal, Medium, PublisherSpec, SegmentSource, ToBroker, ToClient,
+};
 use ringmain::{Client, RecvError};
 use ringmain_tests::raw_remote::packet;
 use ringmain_tests::{RawRemote, eventually, usage};
@@ -81,7 +83,12 @@ fn refusals_end_the_connection() {
             message_type: <Bytes as Message>::message_type().clone(),
             max_message_bytes: 64,
             block_cap: None,
+            history: 0,
+            conflates: true,
         },
+        medium: Medium::Ring,
+        history: None,
+        inherited: None,
         segment: SegmentSource::Descriptor,
     });
     let before = usage::rss_bytes(Pid::this());
@@ -109,7 +116,7 @@ fn lanes_that_are_refused_are_forgotten_beyond_a_number() {
             break (request, subscriber);
         }
     };
-    let opened = bytes_of(&ToClient::Opened { request });
+    let opened = bytes_of(&ToClient::Opened { request, lanes: 0 });
     assert_eq!(broker.send_while_taken(&opened, PATIENCE, 1), 1);
     let mut subscriber_here = opening.join().unwrap();
     let refused = bytes_of(&ToClient::LaneEnded {

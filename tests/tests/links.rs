@@ -83,7 +83,12 @@ fn last_words_of_a_publisher_that_never_knew_its_subscriber_s_bell_are_heard() {
     let ring = ring.sealed();
     let (bell, _heard) = bell();
     let segment = SegmentSource::Descriptor;
-    let offer = ToBroker::OfferLane { lane, segment };
+    let offer = ToBroker::OfferLane {
+        lane,
+        medium: Medium::Ring,
+        segment,
+        history: None,
+    };
     raw.send(&offer, &[ring.as_fd(), bell.as_fd()]);
     // What comes here is not looked at: no bell.
     let answer = raw.receive().map(|(frame, _)| frame);

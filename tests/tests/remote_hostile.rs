@@ -72,6 +72,8 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
         message_type: type_of_bytes(),
         max_message_bytes: 64,
         block_cap: None,
+        history: 0,
+        conflates: true,
     };
     raw.send_frame(
         &ToBroker::OpenPublisher {
@@ -94,7 +96,16 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
 
 fn offer(raw: &mut RawRemote, lane: u64, ring_bytes: u64) {
     let segment = SegmentSource::Descriptor;
-    raw.send_frame(&ToBroker::OfferLane { lane, segment }, ring_bytes, 0);
+    raw.send_frame(
+        &ToBroker::OfferLane {
+            lane,
+            medium: Medium::Ring,
+            segment,
+            history: None,
+        },
+        ring_bytes,
+        0,
+    );
 }
 
 /// The records of a topic definition and of messages with it.
@@ -214,6 +225,9 @@ fn records_for_another_position_and_cursors_ahead_are_refused() {
         overflow: Overflow::DropNewest,
         ring_bytes: 0,
         self_delivery: true,
+        excludes: Vec::new(),
+        queue: None,
+        history: HistoryUse::None,
     };
     raw.send_frame(
         &ToBroker::OpenSubscriber {

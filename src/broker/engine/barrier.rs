@@ -17,6 +17,8 @@ pub(super) struct HeldAnswers(Vec<Held>);
 struct Held {
     session: SessionId,
     request: RequestId,
+    /// What it says.
+    lanes: u32,
     /// Who has not seen which epoch yet.
     unseen: BTreeMap<SessionId, u64>,
     /// On the engine's clock.
@@ -30,7 +32,7 @@ impl HeldAnswers {
     }
 
     /// Takes out those that nothing holds any more.
-    fn take_free(&mut self, now: Duration) -> Vec<(SessionId, RequestId)> {
+    fn take_free(&mut self, now: Duration) -> Vec<(SessionId, RequestId, u32)> {
         let free = |held: &mut Held| {
             if !held.unseen.is_empty() && held.deadline <= now {
                 let publishers: Vec<_> = held.unseen.keys().map(|session| session.0).collect();
@@ -42,7 +44,8 @@ impl HeldAnswers {
             held.unseen.is_empty() || held.deadline <= now
         };
         let free = self.0.extract_if(.., free);
-        free.map(|held| (held.session, held.request)).collect()
+        free.map(|held| (held.session, held.request, held.lanes))
+            .collect()
     }
 }
 
@@ -53,15 +56,17 @@ impl<D: Clone> Engine<D> {
         now: Duration,
         session: SessionId,
         request: RequestId,
-        outcome: Result<(), Refusal>,
+        outcome: Result<u32, Refusal>,
     ) {
         let unseen = self.effects.take_unseen();
-        if unseen.is_empty() || outcome.is_err() {
-            return self.answer(session, request, outcome);
-        }
+        let lanes = match outcome {
+            Ok(lanes) if !unseen.is_empty() => lanes,
+            outcome => return self.answer(session, request, outcome),
+        };
         self.held.0.push(Held {
             session,
             request,
+            lanes,
             unseen,
             deadline: now + PATIENCE,
         });
@@ -103,8 +108,8 @@ impl<D: Clone> Engine<D> {
     }
 
     pub(super) fn answer_held(&mut self, now: Duration) {
-        for (session, request) in self.held.take_free(now) {
-            self.answer(session, request, Ok(()));
+        for (session, request, lanes) in self.held.take_free(now) {
+            self.answer(session, request, Ok(lanes));
         }
     }
 }

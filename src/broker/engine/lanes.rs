@@ -7,7 +7,7 @@ use super::event::{CloseReason, Outgoing, SessionId};
 use super::outbox::{News, Outbox};
 use super::registry::Handle;
 use super::routes::{Lane, Stage};
-use crate::wire::{LaneId, LaneRefusal, SegmentSource, ToClient};
+use crate::wire::{LaneId, LaneRefusal, Medium, SegmentSource, ToClient};
 
 /// Why a lane ends; whoever ends it needs not be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,14 @@ pub(super) enum Ending {
     Unmatched,
     /// One end does not take part; the reason says which.
     Refused(LaneRefusal),
+}
+
+/// What a publisher offers of a lane.
+pub(super) struct OfferedHalf<D> {
+    pub(super) medium: Medium,
+    pub(super) segment: SegmentSource,
+    pub(super) history: Option<SegmentSource>,
+    pub(super) descriptors: Vec<D>,
 }
 
 /// The end of a lane that a frame may come from.
@@ -55,10 +63,12 @@ impl<D: Clone> Engine<D> {
         &mut self,
         session: SessionId,
         id: LaneId,
-        segment: SegmentSource,
-        descriptors: Vec<D>,
+        half: OfferedHalf<D>,
     ) -> Result<(), CloseReason> {
-        self.check_name(&segment)?;
+        self.check_name(&half.segment)?;
+        half.history
+            .iter()
+            .try_for_each(|source| self.check_name(source))?;
         let Some(lane) = self.own_lane(session, id, Side::Publisher, Stage::Routed)? else {
             return Ok(());
         };
@@ -72,10 +82,13 @@ impl<D: Clone> Engine<D> {
             publisher_handle: lane.publisher.id,
             publisher_name: publisher.owner.name.to_string(),
             publisher: publisher.spec.clone(),
-            segment,
+            medium: half.medium,
+            segment: half.segment,
+            history: half.history,
+            inherited: None,
         };
         self.lanes.set_stage(id, Stage::Offered);
-        let outgoing = self.with_process(session, frame, descriptors);
+        let outgoing = self.with_process(session, frame, half.descriptors);
         let queue = |outbox: &mut Outbox<D>| outbox.lane_news(id, News::Offered, outgoing);
         self.sessions
             .post(lane.subscriber.session, &mut self.effects, queue);
@@ -234,9 +247,10 @@ impl<D: Clone> Engine<D> {
 /// Whose refusal it is.
 fn side_of(reason: &LaneRefusal) -> Side {
     match reason {
-        LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
-            Side::Publisher
-        }
+        LaneRefusal::Ring(_)
+        | LaneRefusal::Cursor(_)
+        | LaneRefusal::TransportLost
+        | LaneRefusal::Overflow => Side::Publisher,
         LaneRefusal::Subscriber(_) => Side::Subscriber,
     }
 }
@@ -247,7 +261,7 @@ fn shortened(mut reason: LaneRefusal) -> LaneRefusal {
         LaneRefusal::Ring(text) | LaneRefusal::Subscriber(text) | LaneRefusal::Cursor(text) => {
             text.truncate(text.floor_char_boundary(REASON_BYTES));
         }
-        LaneRefusal::TransportLost => {}
+        LaneRefusal::TransportLost | LaneRefusal::Overflow => {}
     }
     reason
 }

@@ -35,6 +35,7 @@ pub(crate) use event::{Action, CloseReason, Event, Peer, SessionId};
 use crate::wire::{Limits, SegmentSource, ToBroker, ToClient};
 use barrier::HeldAnswers;
 use effects::Effects;
+use lanes::OfferedHalf;
 use listing::ClientsCursor;
 use live::LiveLists;
 use opening::handle;
@@ -186,8 +187,19 @@ impl<D: Clone> Engine<D> {
             ToBroker::CloseSubscriber { subscriber } => {
                 self.remove_subscriber(handle(session, subscriber))
             }
-            ToBroker::OfferLane { lane, segment } => {
-                return self.offer_lane(session, lane, segment, descriptors);
+            ToBroker::OfferLane {
+                lane,
+                medium,
+                segment,
+                history,
+            } => {
+                let half = OfferedHalf {
+                    medium,
+                    segment,
+                    history,
+                    descriptors,
+                };
+                return self.offer_lane(session, lane, half);
             }
             ToBroker::AcceptLane {
                 lane,
@@ -222,6 +234,8 @@ impl<D: Clone> Engine<D> {
                 return self.live_topics(session, query, topics);
             }
             ToBroker::RoutesSeen { epoch } => return self.routes_seen(now, session, epoch),
+            // Nobody inherits lanes yet.
+            ToBroker::LaneClosed { .. } => {}
         }
         Ok(())
     }
@@ -267,9 +281,10 @@ fn is_request(frame: &ToBroker) -> bool {
 /// How many descriptors a frame comes with: the bell of whoever makes its half of a lane, its segment where it is one.
 fn descriptors_of(frame: &ToBroker) -> usize {
     match frame {
-        ToBroker::OfferLane { segment, .. } | ToBroker::AcceptLane { segment, .. } => {
-            1 + usize::from(*segment == SegmentSource::Descriptor)
-        }
+        ToBroker::OfferLane {
+            segment, history, ..
+        } => 1 + segment.descriptors() + history.as_ref().map_or(0, SegmentSource::descriptors),
+        ToBroker::AcceptLane { segment, .. } => 1 + segment.descriptors(),
         _ => 0,
     }
 }

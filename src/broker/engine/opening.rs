@@ -24,10 +24,10 @@ impl<D: Clone> Engine<D> {
         &mut self,
         session: SessionId,
         request: RequestId,
-        outcome: Result<(), Refusal>,
+        outcome: Result<u32, Refusal>,
     ) {
         let frame = match outcome {
-            Ok(()) => ToClient::Opened { request },
+            Ok(lanes) => ToClient::Opened { request, lanes },
             Err(refusal) => ToClient::Refused { request, refusal },
         };
         self.sessions
@@ -40,7 +40,7 @@ impl<D: Clone> Engine<D> {
         &mut self,
         handle: Handle,
         spec: PublisherSpec,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u32, Refusal> {
         if self.registry.publisher(handle).is_some() {
             return Err(Refusal::Handle(handle.id));
         }
@@ -72,6 +72,7 @@ impl<D: Clone> Engine<D> {
             }
         }
         self.lanes_fit(&joined)?;
+        let lanes = joined.len() as u32;
         self.registry.add_publisher(handle, publisher);
         for (publisher, subscriber) in joined {
             let lane = self.lanes.add(publisher, subscriber);
@@ -80,29 +81,31 @@ impl<D: Clone> Engine<D> {
             self.sessions
                 .post(publisher.session, &mut self.effects, queue);
         }
-        Ok(())
+        Ok(lanes)
     }
 
     pub(super) fn open_subscriber(
         &mut self,
         handle: Handle,
         spec: SubscriberSpec,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u32, Refusal> {
         if self.registry.subscriber(handle).is_some() {
             return Err(Refusal::Handle(handle.id));
         }
         let open = self.registry.subscribers_of(handle.session).count();
         weight::within(LimitKind::Subscribers, open + 1, self.limits.subscribers)?;
-        weight::within(
-            LimitKind::Patterns,
-            spec.patterns.len(),
-            self.limits.patterns,
-        )?;
-        let patterns: BTreeSet<_> = parse(&spec.patterns)?.into_iter().collect();
+        let names = spec.patterns.len() + spec.excludes.len();
+        weight::within(LimitKind::Patterns, names, self.limits.patterns)?;
+        let group_bytes = spec.queue.as_ref().map_or(0, String::len);
+        weight::within(LimitKind::NameBytes, group_bytes, self.limits.name_bytes)?;
+        let sorted = |patterns: &[String]| -> Result<Vec<_>, Refusal> {
+            Ok(BTreeSet::from_iter(parse(patterns)?).into_iter().collect())
+        };
         let type_bytes = self.type_bytes(spec.message_type.as_ref())?;
         let subscriber = Subscriber::new(
             self.owner(handle)?,
-            patterns.into_iter().collect(),
+            sorted(&spec.patterns)?,
+            sorted(&spec.excludes)?,
             spec,
             type_bytes,
         );
@@ -114,7 +117,7 @@ impl<D: Clone> Engine<D> {
         handle: Handle,
         add: &[String],
         remove: &[String],
-    ) -> Result<(), Refusal> {
+    ) -> Result<u32, Refusal> {
         let old = self
             .registry
             .subscriber(handle)
@@ -126,7 +129,7 @@ impl<D: Clone> Engine<D> {
         patterns.extend(parse(add)?);
         let patterns: Vec<_> = patterns.into_iter().collect();
         if patterns == old.patterns {
-            return Ok(());
+            return Ok(self.lanes.of_subscriber(handle).count() as u32);
         }
         self.put_subscriber(
             handle,
@@ -138,15 +141,12 @@ impl<D: Clone> Engine<D> {
     }
 
     /// Adds a subscriber, or replaces it by one with other patterns: all or nothing.
-    fn put_subscriber(&mut self, handle: Handle, subscriber: Subscriber) -> Result<(), Refusal> {
+    fn put_subscriber(&mut self, handle: Handle, subscriber: Subscriber) -> Result<u32, Refusal> {
         if subscriber.patterns.is_empty() {
             return Err(Refusal::NoPattern);
         }
-        weight::within(
-            LimitKind::Patterns,
-            subscriber.patterns.len(),
-            self.limits.patterns,
-        )?;
+        let names = subscriber.patterns.len() + subscriber.excludes.len();
+        weight::within(LimitKind::Patterns, names, self.limits.patterns)?;
         weight::within(
             LimitKind::FrameBytes,
             weight::FRAME + subscriber.weight(),
@@ -155,6 +155,7 @@ impl<D: Clone> Engine<D> {
         let mut had: BTreeMap<Handle, LaneId> = self.lanes.of_subscriber(handle).collect();
         let (kept, new) = self.judge_publishers(handle, &subscriber, &had)?;
         self.lanes_fit(&new)?;
+        let lanes = (kept.len() + new.len()) as u32;
 
         self.registry.put_subscriber(handle, subscriber);
         for publisher in kept {
@@ -172,7 +173,7 @@ impl<D: Clone> Engine<D> {
         }
         had.into_values()
             .for_each(|lane| self.end_lane(lane, Ending::Unmatched));
-        Ok(())
+        Ok(lanes)
     }
 
     /// The publishers that a subscriber is to have lanes from: those that it has one from, those that it has none from.
@@ -194,7 +195,7 @@ impl<D: Clone> Engine<D> {
             match rules::judge((met, publisher), (handle, subscriber)) {
                 rules::Verdict::Joined if had.contains_key(&met) => kept.push(met),
                 rules::Verdict::Joined => {
-                    rules::check_block_cap(publisher, subscriber)?;
+                    rules::check_overflow(publisher, subscriber)?;
                     new.push((met, handle));
                 }
                 rules::Verdict::Apart => {}

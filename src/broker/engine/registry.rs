@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::event::SessionId;
 use super::weight;
 use crate::message::MessageType;
 use crate::topic::{Pattern, PatternTrie, Topic};
-use crate::wire::{HandleId, Overflow, PublisherSpec, SubscriberSpec};
+use crate::wire::{HandleId, HistoryUse, Overflow, PublisherSpec, SubscriberSpec};
 
 /// Names a publisher or a subscriber within the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +45,10 @@ pub(super) struct Subscriber {
     pub(super) overflow: Overflow,
     pub(super) ring_bytes: u64,
     pub(super) self_delivery: bool,
+    /// Sorted; no two equal.
+    pub(super) excludes: Vec<Pattern>,
+    pub(super) queue: Option<String>,
+    pub(super) history: HistoryUse,
 }
 
 /// All publishers, all subscribers.
@@ -101,6 +104,7 @@ impl Subscriber {
     pub(super) fn new(
         owner: Owner,
         patterns: Vec<Pattern>,
+        excludes: Vec<Pattern>,
         spec: SubscriberSpec,
         type_bytes: usize,
     ) -> Self {
@@ -110,6 +114,9 @@ impl Subscriber {
             overflow,
             ring_bytes,
             self_delivery,
+            excludes: _,
+            queue,
+            history,
         } = spec;
         Self {
             owner,
@@ -119,6 +126,9 @@ impl Subscriber {
             overflow,
             ring_bytes,
             self_delivery,
+            excludes,
+            queue,
+            history,
         }
     }
 
@@ -126,13 +136,17 @@ impl Subscriber {
     pub(super) fn weight(&self) -> usize {
         weight::ENTRY
             + weight::patterns(&self.patterns)
+            + weight::patterns(&self.excludes)
+            + self.queue.as_deref().map_or(0, weight::text)
             + weight::text(&self.owner.name)
             + self.type_bytes
     }
 
-    /// The policy that holds against a publisher which waits for `cap` at most.
-    pub(super) fn overflow_under(&self, cap: Option<Duration>) -> Overflow {
-        match (self.overflow, cap) {
+    /// The policy that holds against a publisher which may accept less than the subscriber asks for.
+    pub(super) fn overflow_under(&self, publisher: &PublisherSpec) -> Overflow {
+        match (self.overflow, publisher.block_cap) {
+            // Nothing can be left out of it in silence: the losses become gaps.
+            (Overflow::Conflate, _) if !publisher.conflates => Overflow::DropOldest,
             (Overflow::Block { deadline }, Some(cap)) => Overflow::Block {
                 deadline: deadline.min(cap),
             },

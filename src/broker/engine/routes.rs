@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::SessionId;
 use super::registry::{Handle, Registry};
+use crate::topic::Pattern;
 use crate::wire::{LaneId, Route};
 
 /// How far the two ends of a lane have come.
@@ -112,13 +113,12 @@ impl Lanes {
             lane: id,
             publisher: lane.publisher.id,
             subscriber_name: subscriber.owner.name.to_string(),
-            patterns: subscriber
-                .patterns
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            overflow: subscriber.overflow_under(publisher.spec.block_cap),
+            patterns: texts(&subscriber.patterns),
+            overflow: subscriber.overflow_under(&publisher.spec),
             ring_bytes: subscriber.ring_bytes,
+            excludes: texts(&subscriber.excludes),
+            queue: subscriber.queue.clone(),
+            history: subscriber.history,
         })
     }
 
@@ -126,6 +126,10 @@ impl Lanes {
     pub(super) fn all(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.values()
     }
+}
+
+fn texts(patterns: &[Pattern]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
 }
 
 fn of(

@@ -2,7 +2,8 @@
 
 use super::registry::{Handle, Owner, Publisher, Subscriber};
 use crate::message::MessageType;
-use crate::wire::{Overflow, Refusal};
+use crate::topic::Pattern;
+use crate::wire::{HistoryUse, Overflow, Refusal};
 
 /// What becomes of a publisher with a subscriber whose names meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,14 @@ pub(super) enum Verdict {
 
 pub(super) fn judge(publisher: (Handle, &Publisher), subscriber: (Handle, &Subscriber)) -> Verdict {
     if publisher.0.session == subscriber.0.session && !subscriber.1.self_delivery {
+        return Verdict::Apart;
+    }
+    let topic = &publisher.1.topic;
+    let excluded = |exclude: &Pattern| exclude.includes(topic);
+    if subscriber.1.excludes.iter().any(excluded) {
+        return Verdict::Apart;
+    }
+    if subscriber.1.history == HistoryUse::Only && publisher.1.spec.history == 0 {
         return Verdict::Apart;
     }
     match &subscriber.1.message_type {
@@ -35,8 +44,8 @@ pub(super) fn same_single_topic(publisher: &Publisher, subscriber: &Subscriber) 
             .any(|pattern| pattern.as_str() == topic.as_str())
 }
 
-/// Refuses a subscriber that may block the publisher for longer than it accepts.
-pub(super) fn check_block_cap(
+/// Refuses a subscriber whose policy the publisher does not accept.
+pub(super) fn check_overflow(
     publisher: &Publisher,
     subscriber: &Subscriber,
 ) -> Result<(), Refusal> {
@@ -46,6 +55,11 @@ pub(super) fn check_block_cap(
             client: publisher.owner.name.to_string(),
             cap,
             deadline,
+        }),
+        (Overflow::Conflate, _) if !publisher.spec.conflates => Err(Refusal::NotConflated {
+            topic: publisher.topic.to_string(),
+            client: publisher.owner.name.to_string(),
+            message_type: publisher.spec.message_type.to_string(),
         }),
         _ => Ok(()),
     }

@@ -5,14 +5,14 @@ use crate::link::Descriptor;
 use crate::ring::Read;
 use crate::segment::{ForeignSegment, Kind, PAGE_BYTES, SegmentError};
 use crate::topic::Pattern;
-use crate::wire::{HandleId, LaneId, LaneRefusal, RequestId, Route, Welcome};
+use crate::wire::{HandleId, LaneId, LaneRefusal, Medium, RequestId, Route, Welcome};
 
 use super::memory::{attach, make_reader, make_writer, open, patterns};
 use super::{Control, Post};
 use crate::client::error::ConnectError;
 use crate::client::inbound::ReaderCommand;
 use crate::client::outbound::{Change, OutLane, WriterCommand};
-use crate::client::session::{Effect, Offer, PeerHalf, PeerSegment, Reply};
+use crate::client::session::{Effect, Offer, OwnHalf, PeerHalf, PeerSegment, Reply};
 use crate::client::shared::Joined;
 
 impl Control {
@@ -129,7 +129,13 @@ impl Control {
                     &port.message_type,
                     ring.capacity(),
                 );
-                self.session.offer(route.lane, segment, bell);
+                let half = OwnHalf {
+                    medium: Medium::Ring,
+                    segment,
+                    bell,
+                    history: None,
+                };
+                self.session.offer(route.lane, half);
                 let lane = OutLane::new(
                     route.lane,
                     Writer::new(ring, counters),

@@ -96,7 +96,7 @@ impl OutLane {
     pub(super) fn drop_messages(&mut self, messages: u64) {
         let cause = match self.overflow {
             Overflow::Block { .. } => DropCause::Deadline,
-            Overflow::DropNewest => DropCause::Full,
+            _ => DropCause::Full,
         };
         self.writer.count_drops(cause, messages);
         // A subscriber that ran dry and went to sleep in this moment looks at the counter again.

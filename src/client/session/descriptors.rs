@@ -10,10 +10,18 @@ pub(super) struct Descriptors<D>(std::vec::IntoIter<D>);
 impl<D> Descriptors<D> {
     pub(super) fn new(frame: &ToClient, found: Vec<D>) -> Result<Self, ProtocolError> {
         let needed = match frame {
-            ToClient::Welcome(Welcome { epochs, .. }) => segment_descriptors(epochs),
-            ToClient::LaneOffered { segment, .. } | ToClient::LaneAccepted { segment, .. } => {
-                2 + segment_descriptors(segment)
+            ToClient::Welcome(Welcome { epochs, .. }) => epochs.descriptors(),
+            ToClient::LaneOffered {
+                segment,
+                history,
+                inherited,
+                ..
+            } => {
+                let page = inherited.as_ref().map(|inherited| &inherited.page);
+                let more = history.iter().chain(page).map(SegmentSource::descriptors);
+                2 + segment.descriptors() + more.sum::<usize>()
             }
+            ToClient::LaneAccepted { segment, .. } => 2 + segment.descriptors(),
             _ => 0,
         };
         if found.len() != needed {
@@ -50,17 +58,17 @@ impl<D> Descriptors<D> {
     }
 }
 
-fn segment_descriptors(source: &SegmentSource) -> usize {
-    match source {
-        SegmentSource::Descriptor => 1,
-        SegmentSource::Named(_) => 0,
-    }
+/// A segment with the bell that follows it.
+pub(super) fn split<D>(segment: PeerSegment<D>, bell: D) -> (SegmentSource, Vec<D>) {
+    let (source, segment) = source(segment);
+    (source, segment.into_iter().chain([bell]).collect())
 }
 
-pub(super) fn split<D>(segment: PeerSegment<D>, bell: D) -> (SegmentSource, Vec<D>) {
+/// A segment as a frame names it, its descriptor.
+pub(super) fn source<D>(segment: PeerSegment<D>) -> (SegmentSource, Option<D>) {
     match segment {
-        PeerSegment::Descriptor(descriptor) => (SegmentSource::Descriptor, vec![descriptor, bell]),
-        PeerSegment::Named(name) => (SegmentSource::Named(name), vec![bell]),
+        PeerSegment::Descriptor(descriptor) => (SegmentSource::Descriptor, Some(descriptor)),
+        PeerSegment::Named(name) => (SegmentSource::Named(name), None),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a session asks its driver for.
 
 use crate::wire::{
-    ClientInfo, HandleId, LaneId, LaneRefusal, Listing, PublisherSpec, Refusal, RequestId, Route,
-    ToBroker, Welcome,
+    ClientInfo, HandleId, LaneId, LaneRefusal, Listing, Medium, PublisherSpec, Refusal, RequestId,
+    Route, ToBroker, Welcome,
 };
 
 /// A frame for the broker.
@@ -84,17 +84,38 @@ pub(crate) struct Offer<D> {
     pub publisher_id: (u64, HandleId),
     pub publisher_name: String,
     pub publisher: PublisherSpec,
+    pub medium: Medium,
     pub half: PeerHalf<D>,
+    /// What the publisher has kept.
+    pub history: Option<PeerSegment<D>>,
+    /// The lane was that of another member of a queue group: its cursor page, its area there.
+    pub inherited: Option<(PeerSegment<D>, u32)>,
+}
+
+/// The half of a lane that this side offers.
+#[derive(Debug, PartialEq)]
+pub(crate) struct OwnHalf<D> {
+    pub medium: Medium,
+    pub segment: PeerSegment<D>,
+    pub bell: D,
+    pub history: Option<PeerSegment<D>>,
 }
 
 /// The answer to a request, or a part of it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reply {
-    Opened,
+    /// With the lanes that the handle has.
+    Opened(u32),
     Refused(Refusal),
     Pong,
-    Listed { part: Listing, last: bool },
-    Clients { part: Vec<ClientInfo>, last: bool },
+    Listed {
+        part: Listing,
+        last: bool,
+    },
+    Clients {
+        part: Vec<ClientInfo>,
+        last: bool,
+    },
 }
 
 impl Reply {

@@ -13,9 +13,9 @@ use crate::wire::{
 };
 
 pub use effect::ProtocolError;
-pub(crate) use effect::{Effect, Offer, Outgoing, PeerHalf, PeerSegment, Reply};
+pub(crate) use effect::{Effect, Offer, Outgoing, OwnHalf, PeerHalf, PeerSegment, Reply};
 
-use descriptors::{Descriptors, frame_name, split};
+use descriptors::{Descriptors, frame_name, source, split};
 
 /// The client's side of a link.
 pub(crate) struct Session<D> {
@@ -99,7 +99,9 @@ impl<D> Session<D> {
     ) -> Vec<Effect<D>> {
         match frame {
             ToClient::Welcome(_) => vec![],
-            ToClient::Opened { request } => self.answered(request, Reply::Opened, true),
+            ToClient::Opened { request, lanes } => {
+                self.answered(request, Reply::Opened(lanes), true)
+            }
             ToClient::Refused { request, refusal } => {
                 self.answered(request, Reply::Refused(refusal), true)
             }
@@ -129,10 +131,16 @@ impl<D> Session<D> {
                 publisher_handle,
                 publisher_name,
                 publisher,
+                medium,
                 segment,
+                history,
+                inherited,
             } => {
                 self.send(ToBroker::Received);
                 let half = descriptors.half(segment);
+                let history = history.map(|source| descriptors.segment(source));
+                let inherited = inherited
+                    .map(|inherited| (descriptors.segment(inherited.page), inherited.area));
                 self.readers.insert(lane, subscriber);
                 vec![Effect::AddReader(Box::new(Offer {
                     lane,
@@ -140,7 +148,10 @@ impl<D> Session<D> {
                     publisher_id: (publisher_client, publisher_handle),
                     publisher_name,
                     publisher,
+                    medium,
                     half,
+                    history,
+                    inherited,
                 }))]
             }
             ToClient::LaneAccepted {
@@ -233,11 +244,21 @@ impl<D> Session<D> {
             .collect()
     }
 
-    /// The ring of an added writer is made.
-    pub(crate) fn offer(&mut self, lane: LaneId, segment: PeerSegment<D>, bell: D) {
-        let (segment, descriptors) = split(segment, bell);
+    /// What an added writer's lane lies in is made.
+    pub(crate) fn offer(&mut self, lane: LaneId, half: OwnHalf<D>) {
+        let (segment, mut descriptors) = split(half.segment, half.bell);
+        let history = half.history.map(|history| {
+            let (source, more) = source(history);
+            descriptors.extend(more);
+            source
+        });
         self.outbox.push_back(Outgoing {
-            frame: ToBroker::OfferLane { lane, segment },
+            frame: ToBroker::OfferLane {
+                lane,
+                medium: half.medium,
+                segment,
+                history,
+            },
             descriptors,
         });
     }
@@ -258,7 +279,10 @@ impl<D> Session<D> {
     /// A lane cannot be taken part in.
     pub(crate) fn refuse(&mut self, lane: LaneId, reason: LaneRefusal) {
         match reason {
-            LaneRefusal::Ring(_) | LaneRefusal::Cursor(_) | LaneRefusal::TransportLost => {
+            LaneRefusal::Ring(_)
+            | LaneRefusal::Cursor(_)
+            | LaneRefusal::TransportLost
+            | LaneRefusal::Overflow => {
                 self.end_writer(lane);
             }
             LaneRefusal::Subscriber(_) => self.forget_reader(lane),

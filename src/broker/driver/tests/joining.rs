@@ -1,6 +1,7 @@
 //! Joining a bus, leaving it, being told of others.
 
 use super::*;
+use crate::wire::HistoryUse;
 
 #[test]
 fn two_clients_are_welcomed_over_each_transport() {
@@ -67,6 +68,9 @@ fn a_raised_word_is_seen_before_the_answer() {
         overflow: Overflow::DropNewest,
         ring_bytes: 0,
         self_delivery: false,
+        excludes: Vec::new(),
+        queue: None,
+        history: HistoryUse::None,
     };
     send(
         &mut subscriber,
@@ -76,7 +80,13 @@ fn a_raised_word_is_seen_before_the_answer() {
             spec,
         },
     );
-    assert_eq!(frame(&mut subscriber).0, ToClient::Opened { request: 1 });
+    assert_eq!(
+        frame(&mut subscriber).0,
+        ToClient::Opened {
+            request: 1,
+            lanes: 1
+        }
+    );
     let offset = welcome.epoch_index as usize * EPOCH_SPACING_BYTES;
     let word = epochs.try_word(offset).unwrap();
     assert_eq!(word.load(Ordering::Relaxed), 1);

@@ -111,6 +111,8 @@ fn open_publisher(link: &mut ClientLink) {
         message_type: MessageType::of::<f64>("quote", 1),
         max_message_bytes: 64,
         block_cap: None,
+        history: 0,
+        conflates: true,
     };
     send(
         link,
@@ -120,7 +122,13 @@ fn open_publisher(link: &mut ClientLink) {
             spec,
         },
     );
-    assert_eq!(frame(link).0, ToClient::Opened { request: 1 });
+    assert_eq!(
+        frame(link).0,
+        ToClient::Opened {
+            request: 1,
+            lanes: 0
+        }
+    );
 }
 
 fn clients(link: &mut ClientLink) -> Vec<String> {

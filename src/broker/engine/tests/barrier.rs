@@ -35,7 +35,13 @@ fn words_are_raised_behind_others_frames_but_before_the_answer() {
             Action::Flush(s),
         ]
     );
-    assert_eq!(bus.drain(s), [ToClient::Opened { request: 1 }]);
+    assert_eq!(
+        bus.drain(s),
+        [ToClient::Opened {
+            request: 1,
+            lanes: 2
+        }]
+    );
     assert!(
         matches!(&bus.drain(a)[..], [ToClient::Routes { epoch: 1, changes }] if changes.len() == 1)
     );
@@ -115,7 +121,13 @@ fn changed_patterns_are_a_barrier_as_well() {
     assert_eq!(changes(&bus.drain(p)), expected);
     assert_eq!(
         bus.drain(s),
-        [ToClient::Opened { request: 9 }, ended(x, None)]
+        [
+            ToClient::Opened {
+                request: 9,
+                lanes: 1
+            },
+            ended(x, None)
+        ]
     );
 
     bus.send(s, change(&[], &["y"]));
@@ -224,7 +236,13 @@ fn a_publisher_is_opened_behind_all_its_routes() {
     }
     assert_eq!(bus.publisher(p, 1, "a/b"), [Action::Flush(p)]);
     let frames = bus.drain(p);
-    assert_eq!(frames.last(), Some(&ToClient::Opened { request: 1 }));
+    assert_eq!(
+        frames.last(),
+        Some(&ToClient::Opened {
+            request: 1,
+            lanes: 30
+        })
+    );
     assert_eq!(set_lanes(&frames).len(), 30);
     assert_eq!(
         frames

@@ -41,6 +41,8 @@ fn open_publisher() -> impl Strategy<Value = ToBroker> {
                 message_type,
                 max_message_bytes: 1,
                 block_cap,
+                history: 0,
+                conflates: true,
             };
             ToBroker::OpenPublisher {
                 request: 1,
@@ -73,6 +75,9 @@ fn open_subscriber() -> impl Strategy<Value = ToBroker> {
                 overflow,
                 ring_bytes: 0,
                 self_delivery,
+                excludes: Vec::new(),
+                queue: None,
+                history: HistoryUse::None,
             };
             ToBroker::OpenSubscriber {
                 request: 2,
@@ -119,7 +124,7 @@ fn hostile_frame() -> impl Strategy<Value = ToBroker> {
     let names = proptest::collection::vec(name(), 0..3);
     prop_oneof![
         1 => Just(ToBroker::Hello { name: "again".into() }),
-        3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::OfferLane { lane, segment }),
+        3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::OfferLane { lane, medium: Medium::Ring, segment, history: None }),
         3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::AcceptLane { lane, segment, area: 0 }),
         3 => (0..20u64, reason()).prop_map(|(lane, reason)| ToBroker::RefuseLane { lane, reason }),
         2 => (0..8u64, names).prop_map(|(query, topics)| ToBroker::LiveTopics { query, topics }),

@@ -54,7 +54,10 @@ impl Hosts {
     }
 }
 
-const ANSWERED: [ToClient; 1] = [ToClient::Opened { request: 1 }];
+/// The answer to the first request, of a subscriber with so many lanes.
+fn answered(lanes: u32) -> [ToClient; 1] {
+    [ToClient::Opened { request: 1, lanes }]
+}
 const NOTHING: [ToClient; 0] = [];
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -70,7 +73,7 @@ fn an_answer_is_held_until_all_other_hosts_concerned_have_seen_the_routes() {
     assert_eq!(hosts.answers(), NOTHING);
     let actions = hosts.seen(1, 1);
     assert_eq!(actions, [Action::Flush(hosts.subscriber)]);
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(3));
     assert_eq!(hosts.bus.engine.next_timeout(), None);
 }
 
@@ -80,7 +83,7 @@ fn hosts_whose_publishers_it_does_not_meet_are_not_waited_for() {
     // Of the other hosts, only the second publishes that.
     hosts.subscribe("y");
     hosts.seen(1, 1);
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(1));
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn publishers_of_this_host_are_not_waited_for() {
     let (p, s) = (bus.join("p"), bus.join("s"));
     bus.publisher(p, 1, "x");
     bus.subscriber(s, 1, &["x"]);
-    assert_eq!(bus.drain(s), ANSWERED);
+    assert_eq!(bus.drain(s), answered(1));
     assert_eq!(bus.engine.next_timeout(), None);
 }
 
@@ -103,10 +106,13 @@ fn a_host_that_has_seen_earlier_routes_has_not_seen_these() {
     assert_eq!(hosts.answers(), NOTHING);
     assert_eq!(
         hosts.bus.drain(hosts.local).last(),
-        Some(&ToClient::Opened { request: 9 })
+        Some(&ToClient::Opened {
+            request: 9,
+            lanes: 1
+        })
     );
     hosts.seen(1, 2);
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(1));
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn a_host_that_goes_is_not_waited_for() {
     hosts.seen(0, 1);
     let session = hosts.remotes[1];
     hosts.bus.event(Event::Closed { session });
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(3));
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn a_host_that_does_not_confirm_is_waited_for_a_second() {
     hosts.tick_at(due - Duration::from_nanos(1));
     assert_eq!(hosts.answers(), NOTHING);
     hosts.tick_at(due);
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(3));
     assert_eq!(hosts.bus.engine.next_timeout(), None);
     // Too late, and no harm.
     assert_eq!(hosts.seen(0, 1), []);
@@ -151,7 +157,7 @@ fn changed_patterns_are_held_as_well() {
     let mut hosts = Hosts::new();
     hosts.subscribe("none/of/these");
     hosts.seen(1, 1);
-    assert_eq!(hosts.answers(), ANSWERED);
+    assert_eq!(hosts.answers(), answered(1));
     hosts.read_routes();
     let change = |request, add: &str, remove: &str| ToBroker::ChangePatterns {
         request,
@@ -164,13 +170,25 @@ fn changed_patterns_are_held_as_well() {
     hosts.seen(0, 1);
     assert_eq!(hosts.answers(), NOTHING);
     hosts.seen(1, 2);
-    assert_eq!(hosts.answers(), [ToClient::Opened { request: 2 }]);
+    assert_eq!(
+        hosts.answers(),
+        [ToClient::Opened {
+            request: 2,
+            lanes: 3
+        }]
+    );
     // The first host's lane goes, the second's changes: both are told before the answer.
     hosts.bus.send(subscriber, change(3, "y", "x"));
     hosts.seen(1, 3);
     assert_eq!(hosts.answers(), NOTHING);
     hosts.seen(0, 2);
-    assert_eq!(hosts.answers(), [ToClient::Opened { request: 3 }]);
+    assert_eq!(
+        hosts.answers(),
+        [ToClient::Opened {
+            request: 3,
+            lanes: 1
+        }]
+    );
 }
 
 #[test]
@@ -201,5 +219,11 @@ fn a_client_on_another_host_that_subscribes_to_itself_is_answered() {
         [ToClient::Routes { epoch: 1, .. }]
     ));
     hosts.seen(1, 1);
-    assert_eq!(hosts.bus.drain(remote), [ToClient::Opened { request: 5 }]);
+    assert_eq!(
+        hosts.bus.drain(remote),
+        [ToClient::Opened {
+            request: 5,
+            lanes: 1
+        }]
+    );
 }

@@ -30,7 +30,10 @@ fn both_ends_get_the_other_ones_half_with_its_process() {
         publisher_handle: 1,
         publisher_name: "p".into(),
         publisher: publishing("x"),
+        medium: Medium::Ring,
         segment: SegmentSource::Descriptor,
+        history: None,
+        inherited: None,
     };
     assert_eq!((frame, descriptors), (expected, vec![1001, 50, 51]));
     assert_eq!(bus.accept(s, lane), [Action::Flush(p)]);

@@ -67,7 +67,9 @@ fn descriptors_come_in_the_right_number() {
     let (p, _, lane) = bus.pair("x");
     let frame = ToBroker::OfferLane {
         lane,
+        medium: Medium::Ring,
         segment: SegmentSource::Descriptor,
+        history: None,
     };
     let actions = bus.event(Event::Frame {
         session: p,

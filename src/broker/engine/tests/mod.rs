@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::*;
 use crate::message::MessageType;
 use crate::wire::{
-    HandleId, LaneId, LaneRefusal, Overflow, PublisherSpec, Refusal, Route, RouteChange,
-    SubscriberSpec,
+    HandleId, HistoryUse, LaneId, LaneRefusal, Medium, Overflow, PublisherSpec, Refusal, Route,
+    RouteChange, SubscriberSpec,
 };
 
 pub(super) struct Bus {
@@ -153,7 +153,9 @@ impl Bus {
     pub(super) fn offer(&mut self, session: SessionId, lane: LaneId) -> Vec<Action> {
         let frame = ToBroker::OfferLane {
             lane,
+            medium: Medium::Ring,
             segment: SegmentSource::Descriptor,
+            history: None,
         };
         self.event(Event::Frame {
             session,
@@ -213,6 +215,8 @@ pub(super) fn publishing(topic: &str) -> PublisherSpec {
         message_type: quote(),
         max_message_bytes: 1024,
         block_cap: None,
+        history: 0,
+        conflates: true,
     }
 }
 
@@ -225,6 +229,9 @@ pub(super) fn subscribing(patterns: &[&str]) -> SubscriberSpec {
         },
         ring_bytes: 0,
         self_delivery: true,
+        excludes: Vec::new(),
+        queue: None,
+        history: HistoryUse::None,
     }
 }
 
