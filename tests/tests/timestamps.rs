@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringmain::message::Bytes;
-use ringmain::wire::{SegmentSource, ToBroker};
+use ringmain::wire::{Medium, SegmentSource, ToBroker};
 use ringmain::{Clock, Host, LaneFault, Overflow, RecvError};
 use ringmain_tests::forged::{Forged, bell};
 use ringmain_tests::{Bus, Raw, Tick, Transport, on_each_transport};
@@ -163,6 +163,8 @@ fn b10_a_stamp_that_is_none_ends_its_lane() {
         let (bell, _heard) = bell();
         let offer = ToBroker::OfferLane {
             lane: lanes[0],
+            medium: Medium::Ring,
+            history: None,
             segment: SegmentSource::Descriptor,
         };
         hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);
