@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ringmain::message::Bytes;
-use ringmain::wire::{SegmentSource, ToBroker, ToClient};
+use ringmain::wire::{Medium, SegmentSource, ToBroker, ToClient};
 use ringmain::{ListTopics, Waitable};
 use ringmain_tests::forged::{Forged, bell, poke};
 use ringmain_tests::{Bus, Raw, Transport, eventually};
