@@ -38,8 +38,8 @@ mod client;
 pub use client::{
     AnyMessage, Client, ClientBuilder, ConnectError, Delivery, Gap, GapCause, LaneFault,
     ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError,
-    RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder, Timer, Wait, Waitable,
-    wait_any,
+    RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder, SubscriberEvent, Timer,
+    Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};

@@ -30,7 +30,7 @@ pub struct LoomCursor {
 #[derive(Debug)]
 struct Shared {
     cells: Vec<Cell>,
-    control: [AtomicU64; 5],
+    control: [AtomicU64; 6],
 }
 
 /// The first half is atomic, for it may be a commit word; the second is a detail or payload.
@@ -98,6 +98,7 @@ impl Read for LoomRing {
             Control::Closed => 0,
             Control::Parked => 2,
             Control::DroppedFull => 3,
+            Control::Water => 5,
             Control::DroppedDeadline => 4,
         }]
     }

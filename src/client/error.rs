@@ -15,7 +15,7 @@ use crate::wake::KernelError;
 use crate::wire::{LaneRefusal, Refusal};
 
 use super::session::ProtocolError;
-use super::subscriber::Gap;
+use super::subscriber::{Gap, SubscriberEvent};
 
 /// Why a client could not join a bus.
 #[derive(Debug, Error)]
@@ -189,6 +189,17 @@ pub enum RecvError {
         /// What went wrong.
         cause: LaneFault,
     },
+    /// The lane of a publisher had no room, and the subscriber's policy is to be disconnected then. Everything up to that
+    /// message has come, which is told as a gap before this; later ones of that publisher do not come. Open the subscriber anew to
+    /// take part again.
+    #[error("{publisher} found no room and has disconnected this subscriber: open it anew")]
+    Disconnected {
+        /// Name of the publishing client.
+        publisher: String,
+    },
+    /// Something that the subscriber wants to be told; see [`SubscriberBuilder::events`](super::SubscriberBuilder::events).
+    #[error("{0}")]
+    Event(SubscriberEvent),
     /// No publisher is left and, as the broker is gone, none can come.
     #[error("no publisher is left and the broker is gone: connect anew")]
     BrokerGone,

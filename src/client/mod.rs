@@ -30,6 +30,8 @@ pub use outbound::Delivery;
 pub use publisher::{Publisher, PublisherBuilder};
 pub use sample::Sample;
 pub use session::ProtocolError;
-pub use subscriber::{AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder};
+pub use subscriber::{
+    AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder, SubscriberEvent,
+};
 pub use topics::ResolvedTopic;
 pub use waiting::{Timer, Waitable, wait_any};

@@ -65,6 +65,8 @@ pub(super) enum Command {
     CloseSubscriber(HandleId),
     /// A subscriber cannot read the lane any more.
     Leave(LaneId),
+    /// A publisher has ended the lane for want of room.
+    Disconnect(LaneId),
     /// A subscriber has read the lane to its end.
     Finished(LaneId),
     /// The last handle is gone.

@@ -4,18 +4,18 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod cursor_page;
+mod medium;
 mod pages;
 mod peer;
 mod reader;
-mod ring_memory;
 mod stamping;
 mod writer;
 
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use medium::{OwnMedium, PeerMedium};
 pub use pages::CursorPages;
 pub use peer::Peer;
 pub use reader::{LaneError, Next, Reader};
-pub use ring_memory::{OwnRing, PeerRing};
 pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};
 

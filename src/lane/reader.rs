@@ -5,16 +5,16 @@ use crate::doorbell::is_asleep;
 use crate::message::{Host, Timestamp};
 use crate::ring::{
     Consumer, Control, DropCounts, Ending, Kind, Polled, Position, Published, Read, Record,
-    Violation,
+    Violation, is_high,
 };
 use crate::sync::Ordering;
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
-use super::{CursorArea, MAX_TOPIC_IDS, Peer, PeerRing};
+use super::{CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
-    consumer: Consumer<PeerRing, CursorArea>,
+    consumer: Consumer<PeerMedium, CursorArea>,
     /// By topic id.
     topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
@@ -29,6 +29,9 @@ pub struct Reader {
     counters: LaneSlot,
     /// Whose clocks the publisher stamps with.
     host: Host,
+    /// Crossings of the water marks when the ring was found empty last.
+    drained: u64,
+    told_high: bool,
 }
 
 /// What stands next in a lane.
@@ -86,7 +89,7 @@ pub enum LaneError {
 
 impl Reader {
     /// The subscriber's end of a ring that was not read yet.
-    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
+    pub fn new(ring: PeerMedium, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
         // Relaxed: it is so from before this side has got the ring.
         let host = match Ending::is_relayed(ring.control(Control::Closed).load(Ordering::Relaxed)) {
             true => Host::Other,
@@ -107,6 +110,8 @@ impl Reader {
             publisher,
             counters,
             host,
+            drained: 0,
+            told_high: false,
         }
     }
 
@@ -227,6 +232,21 @@ impl Reader {
     /// Whether the next `next` or `next_loss` finds something, or the publisher has closed.
     pub fn has_something(&mut self) -> bool {
         self.consumer.has_something() || self.is_closed()
+    }
+
+    /// Whether the ring is filled beyond the high water mark, and not back below the low one, if that has changed since
+    /// this was asked last. The publisher tells it; a lane that is empty is low whatever was told.
+    pub fn water_news(&mut self) -> Option<bool> {
+        let water = self.consumer.storage().control(Control::Water);
+        // Relaxed: it orders nothing.
+        let crossings = water.load(Ordering::Relaxed);
+        if self.is_dry() {
+            self.drained = crossings;
+        }
+        let is_high = is_high(crossings) && crossings != self.drained;
+        let changed = is_high != self.told_high;
+        self.told_high = is_high;
+        changed.then_some(is_high)
     }
 
     /// Whether the publisher has said that nothing more will come; what it sent before is visible after this.

@@ -3,7 +3,7 @@
 use crate::message::{EncodeError, Timestamp};
 use crate::ring::{Kind, NoRoom, Producer};
 
-use super::{OwnRing, PeerCursor, TopicRef};
+use super::{OwnMedium, PeerCursor, TopicRef};
 
 /// Whether messages say when they were published. A type, so that all that concerns a stamp is gone where there is none.
 pub trait Stamp: Copy {
@@ -18,7 +18,7 @@ pub trait Stamp: Copy {
     /// Stages a record: the prefix, then these bytes.
     fn stage_copy(
         self,
-        producer: &mut Producer<OwnRing, PeerCursor>,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom>;
@@ -40,7 +40,7 @@ impl Stamp for Unstamped {
     #[inline]
     fn stage_copy(
         self,
-        producer: &mut Producer<OwnRing, PeerCursor>,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom> {
@@ -62,7 +62,7 @@ impl Stamp for &Timestamp {
     #[inline]
     fn stage_copy(
         self,
-        producer: &mut Producer<OwnRing, PeerCursor>,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom> {
@@ -101,7 +101,7 @@ impl<S: Stamp> TopicRef<'_, S> {
     #[inline]
     pub(super) fn stage_copy(
         &self,
-        producer: &mut Producer<OwnRing, PeerCursor>,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
         bytes: &[u8],
     ) -> Result<(), NoRoom> {
         self.stamp.stage_copy(producer, bytes, u64::from(self.id))

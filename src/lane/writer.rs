@@ -3,16 +3,17 @@
 use crate::counters::LaneSlot;
 use crate::message::{EncodeError, EncodedBytes, Message, Scratch, Timestamp};
 use crate::ring::{
-    DropCause, DropCounts, Kind, NoRoom, Position, Producer, Room, Staged, Tail, record_bytes,
+    DropCause, DropCounts, Ending, Kind, NoRoom, Position, Producer, Room, Staged, Tail,
+    record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
 
 use super::stamping::{Stamp, Unstamped};
-use super::{OwnRing, Peer, PeerCursor};
+use super::{OwnMedium, Peer, PeerCursor};
 
 /// The publisher's end of a lane.
 pub struct Writer {
-    producer: Producer<OwnRing, PeerCursor>,
+    producer: Producer<OwnMedium, PeerCursor>,
     /// Per topic id, the generation of the topic that the subscriber knows by it; 0 where it knows none.
     defined: Vec<u64>,
     /// `None` until the subscriber has answered.
@@ -54,7 +55,7 @@ struct Subscriber {
 
 impl Writer {
     /// The publisher's end of a fresh ring, whose subscriber has not answered yet.
-    pub fn new(ring: OwnRing, counters: LaneSlot) -> Self {
+    pub fn new(ring: OwnMedium, counters: LaneSlot) -> Self {
         Self {
             producer: Producer::new(ring),
             defined: Vec::new(),
@@ -268,6 +269,11 @@ impl Writer {
         self.counters.dropped(cause, messages);
     }
 
+    /// Ends the lane for want of room: what lies in it is still read.
+    pub fn disconnect(&mut self) {
+        self.producer.close_with(Ending::Disconnected as u64);
+    }
+
     /// What the lane counts.
     pub fn counters(&self) -> &LaneSlot {
         &self.counters
@@ -297,7 +303,7 @@ impl Writer {
     }
 
     /// The ring, whose control page holds the publisher's parked counter.
-    pub fn ring(&self) -> &OwnRing {
+    pub fn ring(&self) -> &OwnMedium {
         self.producer.storage()
     }
 

@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{CursorPage, CursorPages, MIN_RING_BYTES, OwnRing, Peer, PeerPage, PeerRing};
+use crate::lane::{CursorPage, CursorPages, MIN_RING_BYTES, OwnMedium, Peer, PeerMedium, PeerPage};
 use crate::link::{Descriptor, Peers};
 use crate::ring::{Ending, Read};
-use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{Ordering, fence};
 use crate::wake::{Bell, BellReceiver, BellSender, Pidfd};
 use crate::wire::{LaneId, SegmentSource, reason};
@@ -84,7 +84,7 @@ impl Lanes {
         half: PeerHalf,
         process: Option<Descriptor>,
     ) -> Result<usize, String> {
-        let ring = PeerRing::open(half.segment).map_err(|error| reason(&error))?;
+        let ring = PeerMedium::open(Kind::Ring, half.segment).map_err(|error| reason(&error))?;
         let capacity = ring.capacity();
         if capacity > MAX_RING_BYTES {
             return Err(format!(
@@ -140,7 +140,8 @@ impl Lanes {
                 self.ring_bytes + capacity
             ));
         }
-        let ring = OwnRing::create(capacity, &self.options).map_err(|error| reason(&error))?;
+        let ring = OwnMedium::create(Kind::Ring, capacity, &self.options)
+            .map_err(|error| reason(&error))?;
         let half = self.half(ring.handle()).map_err(|error| reason(&error))?;
         self.ring_bytes += capacity;
         self.sinks.insert(lane, Sink::new(ring, news_above));

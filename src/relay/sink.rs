@@ -1,13 +1,13 @@
 //! A ring of this host that another host writes.
 
 use crate::doorbell::Sleeper;
-use crate::lane::{OwnRing, Peer, PeerCursor};
+use crate::lane::{OwnMedium, Peer, PeerCursor};
 use crate::ring::{Control, DropCounts, Ending, Position, Read, Replica, ReplicaError};
 use crate::sync::Ordering;
 
 /// A ring of this host that another host writes: records come in packets, the reader's cursor goes back.
 pub struct Sink {
-    replica: Replica<OwnRing, PeerCursor>,
+    replica: Replica<OwnMedium, PeerCursor>,
     /// `None` until the subscriber has mapped the ring.
     subscriber: Option<Subscriber>,
     sleeper: Sleeper,
@@ -57,7 +57,7 @@ struct Subscriber {
 }
 
 impl Sink {
-    pub fn new(ring: OwnRing, news_above: u64) -> Self {
+    pub fn new(ring: OwnMedium, news_above: u64) -> Self {
         // Relaxed: the subscriber gets the ring by a message, which orders this before whatever it reads.
         ring.control(Control::Closed)
             .store(Ending::RELAYED, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! A ring of this host that another host reads.
 
-use crate::lane::{CursorArea, Peer, PeerRing};
+use crate::lane::{CursorArea, Peer, PeerMedium};
 use crate::ring::{Control, Cursor, Ending, Position, Read, Tail, Violation};
 use crate::sync::{Ordering, load_acquire};
 use crate::wire::LaneId;
@@ -10,7 +10,7 @@ use super::packet::{self, Packet};
 
 /// A ring of this host that another host reads: its records leave in packets, the far reader's cursor comes back.
 pub struct Source {
-    tail: Tail<PeerRing>,
+    tail: Tail<PeerMedium>,
     /// Where the far reader's cursor is shown to the publisher.
     area: CursorArea,
     publisher: Peer,
@@ -40,7 +40,7 @@ pub struct CursorError {
 }
 
 impl Source {
-    pub fn new(ring: PeerRing, area: CursorArea, publisher: Peer) -> Self {
+    pub fn new(ring: PeerMedium, area: CursorArea, publisher: Peer) -> Self {
         Self {
             tail: Tail::new(ring),
             area,

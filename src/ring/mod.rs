@@ -27,6 +27,7 @@ mod mirror;
 mod producer;
 mod record;
 mod storage;
+mod water;
 
 #[cfg(all(any(test, ring_heap), not(ring_loom)))]
 mod heap;
@@ -47,6 +48,7 @@ pub use mirror::{Replica, ReplicaError, Tail};
 pub use producer::{NoRoom, Producer};
 pub use record::{CELL_BYTES, Kind, Record, record_bytes};
 pub use storage::{Control, Cursor, Ending, InPlace, Read, Write};
+pub use water::is_high;
 
 /// A place in the stream of a ring's bytes: bytes since the ring was made. Its low bits are the offset in the ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use super::{
     CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, Write,
-    max_payload_bytes, record,
+    max_payload_bytes, record, water::Water,
 };
 use crate::sync::{Ordering, Site};
 
@@ -26,8 +26,12 @@ pub struct Producer<S, C> {
     first_word: u64,
     /// Where the last staged record stands, its commit word.
     last: (usize, u64),
-    /// The first position that must not be written: slowest known cursor plus capacity. May be stale, never too high.
+    /// The slowest cursor, as far as known.
+    slowest: Position,
+    /// Up to here can be written without a look at the cursors: slowest known cursor plus capacity, or plus the high water
+    /// mark while that is not reached. May be stale, never too high.
     limit: Position,
+    water: Water,
     drops: DropLog,
     /// Whether what is staged announces them.
     gap_staged: bool,
@@ -64,7 +68,7 @@ struct Reader<C> {
 impl<S: Write, C: Cursor> Producer<S, C> {
     /// The writing end of a fresh, zeroed ring with one reader, whose cursor is not known yet.
     pub fn new(storage: S) -> Self {
-        let limit = Position(storage.capacity() as u64);
+        let (water, capacity) = (Water::default(), storage.capacity() as u64);
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
             storage,
@@ -78,7 +82,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             cleared: Position(0),
             first_word: 0,
             last: (0, 0),
-            limit,
+            slowest: Position(0),
+            limit: Position(water.room(capacity)),
+            water,
             drops: DropLog::default(),
             gap_staged: false,
         }
@@ -319,7 +325,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// The slowest cursor as it is now.
     pub fn slowest(&mut self) -> Position {
         self.look_for_room(u64::MAX);
-        Position(self.limit.0 - self.storage.capacity() as u64)
+        self.slowest
     }
 
     /// Whether a payload of `len` bytes has room now.
@@ -355,9 +361,16 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         Ok(())
     }
 
-    /// Says that nothing more will come.
+    /// Says that nothing more will come, if nothing else was said.
     pub fn close(&self) {
-        self.close_with(Ending::Closed as u64);
+        // Relaxed: this side alone writes it.
+        let said = self
+            .storage
+            .control(Control::Closed)
+            .load(Ordering::Relaxed);
+        if Ending::of(said).is_none() {
+            self.close_with(Ending::Closed as u64);
+        }
     }
 
     /// Says that nothing more will come, and why, by a value of [`Control::Closed`].
@@ -424,9 +437,17 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             }
             slowest = slowest.min(reader.seen.0);
         }
-        self.limit = Position(slowest + capacity);
+        self.slowest = Position(slowest);
         self.is_followed = self.committed.0 - slowest <= CLOSE_BYTES;
-        end <= self.limit.0
+        // Whoever asks for all there is asks how things are.
+        let fill = if end == u64::MAX { self.staged.0 } else { end } - slowest;
+        if self.water.is_crossed(fill, capacity) {
+            // Relaxed: it orders nothing; a reader learns it by and by.
+            let word = self.storage.control(Control::Water);
+            word.store(self.water.crossings(), Ordering::Relaxed);
+        }
+        self.limit = Position(slowest + self.water.room(capacity));
+        end <= slowest + capacity
     }
 
     #[inline(always)]

@@ -14,6 +14,8 @@ pub enum Control {
     DroppedFull = 256,
     /// Messages dropped because the ring stayed full, cumulative.
     DroppedDeadline = 264,
+    /// How often the fill has crossed a water mark: odd while it is high.
+    Water = 408,
 }
 
 /// How a lane ended; a value of [`Control::Closed`], where 0 means that it is open.
@@ -27,6 +29,8 @@ pub enum Ending {
     Closed = 1,
     /// The transport between the publisher's host and this one broke.
     TransportLost = 3,
+    /// There was no room, and the subscriber's policy is to end the lane then.
+    Disconnected = 5,
 }
 
 impl Ending {
@@ -41,6 +45,7 @@ impl Ending {
         match value {
             0 | Self::RELAYED => None,
             3 => Some(Self::TransportLost),
+            5 => Some(Self::Disconnected),
             _ => Some(Self::Closed),
         }
     }
@@ -49,7 +54,7 @@ impl Ending {
     pub fn relayed(self) -> u64 {
         match self {
             Self::Closed => Self::RELAYED_CLOSED,
-            Self::TransportLost => Self::TransportLost as u64,
+            Self::TransportLost | Self::Disconnected => self as u64,
         }
     }
 
@@ -62,6 +67,7 @@ impl Ending {
     pub fn by_exit(value: u64) -> Self {
         match value {
             Self::RELAYED | 3 => Self::TransportLost,
+            5 => Self::Disconnected,
             _ => Self::Closed,
         }
     }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringmain::message::Bytes;
-use ringmain::wire::{SegmentSource, ToBroker, ToClient};
+use ringmain::wire::{Medium, SegmentSource, ToBroker, ToClient};
 use ringmain::{LaneFault, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::forged::{Forged, bell, poke};
 use ringmain_tests::{Bus, Raw, Transport, eventually, within};
@@ -21,6 +21,8 @@ fn frames_that_no_client_sends_end_the_sender_only() {
         },
         ToBroker::OfferLane {
             lane: 99,
+            medium: Medium::Ring,
+            history: None,
             segment: segment(),
         },
         ToBroker::AcceptLane {
@@ -30,6 +32,8 @@ fn frames_that_no_client_sends_end_the_sender_only() {
         },
         ToBroker::OfferLane {
             lane: 99,
+            medium: Medium::Ring,
+            history: None,
             segment: SegmentSource::Named("/etc/passwd".into()),
         },
         ToBroker::ClosePublisher { publisher: 77 },
@@ -116,6 +120,8 @@ fn a_ring_that_is_none_ends_its_lane_and_no_other() {
         let (bell, _heard) = bell();
         let offer = ToBroker::OfferLane {
             lane: lanes[0],
+            medium: Medium::Ring,
+            history: None,
             segment: SegmentSource::Descriptor,
         };
         hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);
@@ -140,6 +146,8 @@ fn a_ring_that_is_none_ends_its_lane_and_no_other() {
     let lanes = hostile.open_publisher("t");
     let offer = ToBroker::OfferLane {
         lane: lanes[0],
+        medium: Medium::Ring,
+        history: None,
         segment: SegmentSource::Descriptor,
     };
     hostile.send(&offer, &[pipe.as_fd(), pipe.as_fd()]);
@@ -232,6 +240,8 @@ fn a_message_on_the_highest_topic_id_is_on_none_that_was_named() {
     let (bell, _heard) = bell();
     let offer = ToBroker::OfferLane {
         lane: lanes[0],
+        medium: Medium::Ring,
+        history: None,
         segment: SegmentSource::Descriptor,
     };
     hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);

@@ -59,7 +59,7 @@ const UNSAFE: &[&str] = &[
     "src/client/sample.rs",
     "src/counters/slot.rs",
     "src/lane/reader.rs",
-    "src/lane/ring_memory.rs",
+    "src/lane/medium.rs",
     "src/lane/writer.rs",
     "src/link/rights.rs",
     "src/message/allocations.rs",

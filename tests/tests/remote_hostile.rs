@@ -7,8 +7,8 @@ use std::time::Duration;
 use ringmain::broker::Broker;
 use ringmain::message::{Bytes, Message, MessageType};
 use ringmain::wire::{
-    PublisherSpec, Refusal, RouteChange, SegmentSource, SubscriberSpec, ToBroker, ToClient,
-    Versions,
+    HistoryUse, Medium, PublisherSpec, Refusal, RouteChange, SegmentSource, SubscriberSpec,
+    ToBroker, ToClient, Versions,
 };
 use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::raw_remote::packet;

@@ -5,10 +5,10 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::lane::{MAX_RING_BYTES, OwnRing, Peer, PeerCursor, PeerPage, PeerRing, Reader};
+use crate::lane::{MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader};
 use crate::link::Descriptor;
 use crate::ring::Read;
-use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::Pattern;
 use crate::wake::BellSender;
 use crate::wire::{Route, reason};
@@ -17,7 +17,7 @@ use crate::client::inbound::{InLane, PublisherIdentity, SubscriberPort};
 use crate::client::session::{Offer, PeerSegment};
 use crate::client::shared::PublisherPort;
 
-pub(super) type NewWriter = (OwnRing, PeerSegment<Descriptor>, Descriptor, Vec<Pattern>);
+pub(super) type NewWriter = (OwnMedium, PeerSegment<Descriptor>, Descriptor, Vec<Pattern>);
 pub(super) type NewReader = (InLane, u32, PeerSegment<Descriptor>, Descriptor);
 
 /// Makes the ring of a publisher's new lane.
@@ -39,7 +39,7 @@ pub(super) fn make_writer(
             )
         })?
         .max(port.ring_bytes);
-    let ring = OwnRing::create(capacity, options).map_err(|error| reason(&error))?;
+    let ring = OwnMedium::create(Kind::Ring, capacity, options).map_err(|error| reason(&error))?;
     let segment = lend(ring.handle()).map_err(|error| reason(&error))?;
     let bell = port
         .mailbox
@@ -82,7 +82,7 @@ pub(super) fn make_reader(
     let message_type = publisher.message_type;
     message_type.validate().map_err(|error| reason(&error))?;
     let ring = open(half.segment)
-        .and_then(PeerRing::open)
+        .and_then(|handle| PeerMedium::open(Kind::Ring, handle))
         .map_err(|error| reason(&error))?;
     let (bell, _) = bells(half.bell)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;

@@ -251,6 +251,7 @@ impl Control {
                 Command::Leave(lane) => {
                     self.refuse(lane, LaneRefusal::Subscriber("the lane is broken".into()))
                 }
+                Command::Disconnect(lane) => self.refuse(lane, LaneRefusal::Overflow),
                 Command::Finished(lane) => {
                     self.peers.forget(lane);
                     self.session.forget_reader(lane);

@@ -117,5 +117,5 @@ pub(super) fn refused(publisher: String, refusal: LaneRefusal) -> RecvError {
     }
 }
 
-/// Refusals that are kept until the subscriber asks.
+/// News that are kept until the subscriber asks.
 pub(in crate::client) const MOST_REFUSED: usize = 1024;

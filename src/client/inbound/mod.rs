@@ -18,6 +18,7 @@ use crate::wake::BellReceiver;
 use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
 use super::shared::{Command, Shared};
+use super::subscriber::SubscriberEvent;
 
 pub(super) use lane::MOST_REFUSED;
 use lane::refused;
@@ -56,11 +57,13 @@ pub(super) struct Inbound {
     pace: Pace,
     /// Version of the mailbox that is carried out.
     seen: u64,
-    /// The same while nothing is refused, so that one look tells of both.
+    /// The same while there are no news, and events are not looked for, so that one look tells of all. Else a version that never is.
     calm: u64,
     sleepers: Sleepers,
-    /// Lanes that were to come and do not, to be told.
-    refused: VecDeque<RecvError>,
+    /// Whether events are to be told.
+    events: bool,
+    /// What is to be told besides what lies in the lanes: lanes that were to come and do not, ends, events.
+    news: VecDeque<RecvError>,
     /// Lanes that are not read any more and whose publishers may not know it yet. Their areas must not go to others.
     left: Vec<InLane>,
 }
@@ -85,6 +88,7 @@ impl Inbound {
         port: Arc<SubscriberPort>,
         bell: BellReceiver,
         wait: Wait,
+        events: bool,
     ) -> Self {
         Self {
             mark: shared.mark(),
@@ -98,9 +102,10 @@ impl Inbound {
             dry: 0,
             pace: Pace::default(),
             seen: 0,
-            calm: 0,
+            calm: if events { RESTLESS } else { 0 },
             sleepers: Sleepers::default(),
-            refused: VecDeque::new(),
+            events,
+            news: VecDeque::new(),
             left: Vec::new(),
         }
     }
@@ -126,14 +131,10 @@ impl Inbound {
         if self.port.mailbox.has_news(self.seen) {
             self.take_commands();
         }
-        if self.calm != self.seen {
-            let refused = self.refused.pop_front();
-            if self.refused.is_empty() {
-                self.calm = self.seen;
-            }
-            if let Some(refused) = refused {
-                return Err(refused);
-            }
+        if self.calm != self.seen
+            && let Some(news) = self.next_news()
+        {
+            return Err(news);
         }
         for _ in 0..self.lanes.len() {
             let lane = &mut self.lanes[self.turn];
@@ -150,6 +151,9 @@ impl Inbound {
                 Ok(next) => return Ok(Some(self.found(next))),
                 Err(error) => return Err(self.fault(self.turn, error.into())),
             }
+        }
+        if let Some(news) = self.next_news() {
+            return Err(news);
         }
         if self.lanes.is_empty() {
             self.check_hope()?;
@@ -230,7 +234,7 @@ impl Inbound {
         // A forked child has something to be told.
         self.mark.is_forked()
             || self.port.mailbox.has_news(self.seen)
-            || !self.refused.is_empty()
+            || !self.news.is_empty()
             || (self.lanes.is_empty() && self.shared.is_gone())
             || self
                 .lanes
@@ -259,14 +263,61 @@ impl Inbound {
                     first: lane.sequence(),
                 });
             }
-            if ending.is_some() {
-                let lane = self.remove(self.turn);
-                self.shared.command(Command::Finished(lane.lane));
+            if let Some(ending) = ending {
+                self.part(ending);
             } else {
                 self.next_turn();
             }
         }
         Ok(next)
+    }
+
+    /// The lane at `turn` has ended, and is read to its end.
+    #[cold]
+    fn part(&mut self, ending: Ending) {
+        let lane = self.remove(self.turn);
+        self.shared.command(Command::Finished(lane.lane));
+        let publisher = || lane.publisher().name.clone();
+        if ending == Ending::Disconnected {
+            self.tell(RecvError::Disconnected {
+                publisher: publisher(),
+            });
+        } else if self.events {
+            self.tell(RecvError::Event(SubscriberEvent::PublisherGone {
+                publisher: publisher(),
+            }));
+        }
+    }
+
+    /// Has the next poll tell something.
+    fn tell(&mut self, news: RecvError) {
+        self.news.push_back(news);
+        self.calm = RESTLESS;
+    }
+
+    /// What is to be told, if anything.
+    #[cold]
+    fn next_news(&mut self) -> Option<RecvError> {
+        if self.events {
+            self.look_at_water();
+        }
+        let news = self.news.pop_front();
+        if self.news.is_empty() && !self.events {
+            self.calm = self.seen;
+        }
+        news
+    }
+
+    fn look_at_water(&mut self) {
+        for lane in &mut self.lanes {
+            if let Some(is_high) = lane.reader.water_news() {
+                let publisher = lane.publisher().name.clone();
+                self.news.push_back(RecvError::Event(match is_high {
+                    true => SubscriberEvent::HighWater { publisher },
+                    false => SubscriberEvent::LowWater { publisher },
+                }));
+            }
+        }
     }
 
     /// Without a lane and without a broker there is nothing to wait for.
@@ -352,18 +403,21 @@ impl Inbound {
                     }
                 }
                 ReaderCommand::Refused { publisher, refusal } => {
-                    if self.refused.len() < MOST_REFUSED {
-                        self.refused.push_back(refused(publisher, refusal));
+                    if self.news.len() < MOST_REFUSED {
+                        self.news.push_back(refused(publisher, refusal));
                     }
                 }
             }
         }
-        if self.refused.is_empty() {
-            self.calm = self.seen;
-        }
+        self.calm = match self.news.is_empty() && !self.events {
+            true => self.seen,
+            false => RESTLESS,
+        };
     }
 }
 
+/// A version that no mailbox has.
+const RESTLESS: u64 = u64::MAX;
 /// Looks that find all rings empty, for one that looks everywhere, at the clock too.
 const DRY_LOOKS_PER_POLL: u32 = 64;
 /// Messages that one lane may give before the others have their turn.

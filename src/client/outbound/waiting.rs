@@ -11,7 +11,9 @@ use slab::Slab;
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::sync::{Ordering, fence};
-use crate::wire::LaneId;
+use crate::wire::{LaneId, Overflow};
+
+use crate::client::shared::Command;
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError};
 
@@ -170,6 +172,12 @@ impl Outbound {
             } else {
                 lane.drop_messages(messages);
                 delivery.dropped += 1;
+                if lane.overflow == Overflow::Disconnect {
+                    lane.writer.disconnect();
+                    self.lanes.remove(key);
+                    self.routes.changed();
+                    self.shared.command(Command::Disconnect(lane_id));
+                }
             }
         }
         !self.waits.lanes.is_empty()

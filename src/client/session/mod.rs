@@ -173,21 +173,23 @@ impl<D> Session<D> {
                     .collect()
             }
             // The broker's word that the publisher is gone is no reason to stop reading: its ring says when nothing more
-            // comes, or the exit of its process. But it may have closed before it knew whom to wake.
+            // comes, or why, or the exit of its process. But it may have closed before it knew whom to wake.
             ToClient::LaneEnded {
                 subscriber,
                 publisher_name,
                 refusal,
                 ..
             } => {
-                vec![match refusal {
-                    Some(refusal) => Effect::RefusedReader {
-                        subscriber,
-                        publisher_name,
-                        refusal,
+                vec![
+                    match refusal.filter(|refusal| *refusal != LaneRefusal::Overflow) {
+                        Some(refusal) => Effect::RefusedReader {
+                            subscriber,
+                            publisher_name,
+                            refusal,
+                        },
+                        None => Effect::WakeReader { subscriber },
                     },
-                    None => Effect::WakeReader { subscriber },
-                }]
+                ]
             }
             ToClient::QueryTopics {
                 query,

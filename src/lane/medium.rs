@@ -1,4 +1,4 @@
-//! Rings in segments.
+//! What lanes lie in: rings and tables, in segments.
 //!
 //! # Safety
 //! The invariant: `control` and `ring` point into the mapping that the same value keeps alive, `capacity` bytes of ring
@@ -15,15 +15,15 @@ use crate::sync::{AtomicU64, Ordering};
 
 use super::{MAX_RING_BYTES, MIN_RING_BYTES};
 
-/// A ring that this process writes; clones share the memory.
+/// A ring, or a table, that this process writes; clones share the memory.
 #[derive(Clone)]
-pub struct OwnRing {
+pub struct OwnMedium {
     view: View,
     segment: Arc<Segment>,
 }
 
-/// A ring of another process.
-pub struct PeerRing {
+/// A ring, or a table, of another process.
+pub struct PeerMedium {
     view: View,
     _segment: ForeignSegment,
 }
@@ -45,13 +45,18 @@ unsafe impl Send for View {}
 // SAFETY: as above.
 unsafe impl Sync for View {}
 
-impl OwnRing {
-    /// A fresh ring of `capacity` bytes, a power of two between `MIN_RING_BYTES` and `MAX_RING_BYTES`.
-    pub fn create(capacity: usize, options: &SegmentOptions) -> Result<Self, SegmentError> {
+impl OwnMedium {
+    /// A fresh one of `capacity` bytes, a power of two between `MIN_RING_BYTES` and `MAX_RING_BYTES`; `kind` is that of its
+    /// segment.
+    pub fn create(
+        kind: Kind,
+        capacity: usize,
+        options: &SegmentOptions,
+    ) -> Result<Self, SegmentError> {
         debug_assert!(
             capacity.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(&capacity)
         );
-        let segment = Segment::create(Kind::Ring, CONTROL_BYTES + capacity, options)?;
+        let segment = Segment::create(kind, CONTROL_BYTES + capacity, options)?;
         let view = View::new(segment.data_ptr(), capacity);
         Ok(Self {
             view,
@@ -59,21 +64,21 @@ impl OwnRing {
         })
     }
 
-    /// What the subscriber needs to map the ring.
+    /// What the subscriber needs to map it.
     pub fn handle(&self) -> Result<SegmentHandle, SegmentError> {
         self.segment.handle()
     }
 }
 
-impl PeerRing {
-    /// Maps the ring that a publisher offers.
-    pub fn open(handle: SegmentHandle) -> Result<Self, SegmentError> {
+impl PeerMedium {
+    /// Maps what a publisher offers.
+    pub fn open(kind: Kind, handle: SegmentHandle) -> Result<Self, SegmentError> {
         let limit = MAX_RING_BYTES + CONTROL_BYTES + crate::segment::PAGE_BYTES;
-        let segment = ForeignSegment::open(handle, Kind::Ring, limit as u64)?;
+        let segment = ForeignSegment::open(handle, kind, limit as u64)?;
         let capacity = segment.data_len() - CONTROL_BYTES.min(segment.data_len());
         if !capacity.is_power_of_two() || capacity < MIN_RING_BYTES {
             return Err(SegmentError::Shape {
-                kind: Kind::Ring,
+                kind,
                 data_len: segment.data_len() as u64,
             });
         }
@@ -159,21 +164,21 @@ impl<M: Memory> ring::Read for M {
     }
 }
 
-impl Memory for OwnRing {
+impl Memory for OwnMedium {
     #[inline(always)]
     fn view(&self) -> &View {
         &self.view
     }
 }
 
-impl Memory for PeerRing {
+impl Memory for PeerMedium {
     #[inline(always)]
     fn view(&self) -> &View {
         &self.view
     }
 }
 
-impl ring::Write for OwnRing {
+impl ring::Write for OwnMedium {
     #[inline(always)]
     fn store_detail(&self, offset: usize, detail: u64) {
         self.view
@@ -206,7 +211,7 @@ impl ring::Write for OwnRing {
 }
 
 // SAFETY: `ring` starts a page-aligned part of one mapping, `capacity` bytes long, writable, and kept by `segment`.
-unsafe impl ring::InPlace for OwnRing {
+unsafe impl ring::InPlace for OwnMedium {
     #[inline(always)]
     fn address(&self, offset: usize) -> *mut u8 {
         self.view.ring.as_ptr().wrapping_add(offset)
@@ -214,7 +219,7 @@ unsafe impl ring::InPlace for OwnRing {
 }
 
 // SAFETY: as above, read-only, which is enough where there is no `Write`.
-unsafe impl ring::InPlace for PeerRing {
+unsafe impl ring::InPlace for PeerMedium {
     #[inline(always)]
     fn address(&self, offset: usize) -> *mut u8 {
         self.view.ring.as_ptr().wrapping_add(offset)
