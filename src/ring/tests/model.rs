@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ring::record_bytes;
+use crate::sync::Ordering;
 
 const CAPACITY: usize = 256;
 const LIMIT: usize = max_payload_bytes(CAPACITY);
@@ -71,6 +72,8 @@ struct Naive {
     staged: Vec<Entry>,
     end: u64,
     limit: u64,
+    /// Of the water marks.
+    crossings: u64,
     position: u64,
     cursor: u64,
     dropped: u64,
@@ -93,13 +96,33 @@ impl Naive {
         let start = if record > to_end { from + to_end } else { from };
         let end = start + record;
         if end + 16 > self.limit {
-            self.limit = self.cursor + capacity;
+            self.look_for_room(end + 16);
         }
-        if end + 16 > self.limit {
+        if end + 16 > self.limit - self.room() + capacity {
             return Err(NoRoom::Full);
         }
         self.staged.push(Entry { start, end, what });
         Ok(())
+    }
+
+    /// What can be written, beyond the cursor that was looked at last, without another look.
+    fn room(&self) -> u64 {
+        let capacity = CAPACITY as u64;
+        if self.crossings % 2 == 1 {
+            capacity
+        } else {
+            capacity * 3 / 4
+        }
+    }
+
+    fn look_for_room(&mut self, end: u64) {
+        let (fill, capacity) = (end - self.cursor, CAPACITY as u64);
+        let crosses = match self.crossings % 2 {
+            0 => fill > capacity * 3 / 4,
+            _ => fill <= capacity / 2,
+        };
+        self.crossings += u64::from(crosses);
+        self.limit = self.cursor + self.room();
     }
 
     fn rest(&self) -> Option<usize> {
@@ -176,7 +199,7 @@ impl Pair {
     fn new() -> Self {
         let (producer, consumer) = ends(CAPACITY);
         let naive = Naive {
-            limit: CAPACITY as u64,
+            limit: CAPACITY as u64 * 3 / 4,
             ..Naive::default()
         };
         Self {
@@ -221,6 +244,8 @@ impl Pair {
             }
             Step::Losses => self.losses(),
         }
+        let water = self.producer.storage().control(Control::Water);
+        assert_eq!(water.load(Ordering::Relaxed), self.naive.crossings);
     }
 
     fn message(&self, len: usize) -> What {
