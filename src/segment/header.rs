@@ -30,6 +30,8 @@ pub enum Kind {
     Epochs = 3,
     /// What a client counts; written by the client.
     Counters = 4,
+    /// Last values; written by the publisher.
+    Table = 5,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::CursorPage => b"ringmain cursor page 2",
             Self::Epochs => b"ringmain epochs 1",
             Self::Counters => b"ringmain counters 1",
+            Self::Table => b"ringmain table 1",
         })
     }
 
@@ -47,7 +50,7 @@ impl Kind {
     pub(super) const fn memfd_name(self) -> &'static str {
         match self {
             Self::Counters => "ringmain-counters",
-            Self::Ring | Self::CursorPage | Self::Epochs => "ringmain",
+            Self::Ring | Self::CursorPage | Self::Epochs | Self::Table => "ringmain",
         }
     }
 }
@@ -170,7 +173,13 @@ mod tests {
     #[test]
     fn layouts_have_these_hashes() {
         let document = include_str!("../../docs/segment-format.md");
-        for kind in [Kind::Ring, Kind::CursorPage, Kind::Epochs, Kind::Counters] {
+        for kind in [
+            Kind::Ring,
+            Kind::CursorPage,
+            Kind::Epochs,
+            Kind::Counters,
+            Kind::Table,
+        ] {
             let row = format!(
                 "| {} | {kind:?} | `{:#018x}` |",
                 kind as u32,
