@@ -17,6 +17,11 @@ pub use rkyv;
 pub(crate) mod doorbell;
 pub(crate) mod ring;
 pub(crate) mod sync;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "no lane uses it yet")
+)]
+pub(crate) mod table;
 
 pub(crate) mod segment;
 pub(crate) mod wake;

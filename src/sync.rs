@@ -1,6 +1,6 @@
 //! The only door to atomics, fences, spin hints.
 //!
-//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`) is model-checked as it is
+//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`, `table`) is model-checked as it is
 //! compiled for use. [`Site`] is the table of everything that a proof rests on: `loom-tests` weakens one site at a time
 //! and demands that some model then fails, so an ordering that is stronger than needed, or a model that checks nothing,
 //! is found.
@@ -67,6 +67,38 @@ pub enum Site {
     WakerRemember,
     /// Waker: it does not ring again for that value, so a sleep costs one system call.
     WakerOnce,
+    /// Table writer: a slot's `begun` rises before anything else of a write.
+    TableBegunFirst,
+    /// Table writer: a release fence keeps it there.
+    TableBegunFence,
+    /// Table writer, `writes`: release, so that the value is visible to whoever sees it counted.
+    TableWritesStore,
+    /// Table reader, `writes`: acquire, partner of `TableWritesStore`.
+    TableWritesLoad,
+    /// Table reader: an acquire fence between the copy and the second look, partner of `TableBegunFence`.
+    TableCopyFence,
+    /// Table reader: that second look, at `begun`.
+    TableLookAgain,
+    /// Table reader: a write that has begun in the spare cell spoils no other.
+    TableSpareCell,
+    /// Table writer: the group word rises after the slot's `writes`.
+    TableGroupLast,
+    /// Table writer, group word: release, so that the slot's `writes` are seen with it.
+    TableGroupStore,
+    /// Table reader, group word: acquire, partner of `TableGroupStore`.
+    TableGroupLoad,
+    /// Table reader: what it takes as seen of a group is the word from before its look at the slots.
+    TableGroupFirst,
+    /// Table writer: a slot counts as used before the group word tells of it.
+    TableUsedFirst,
+    /// Table writer: the table's sequence rises after the group word.
+    TableSequenceLast,
+    /// Table writer, sequence: release, so that all writes below are seen with it.
+    TableSequenceStore,
+    /// Table reader, sequence: acquire, partner of `TableSequenceStore`.
+    TableSequenceLoad,
+    /// Table reader: what it takes as seen of the table is the sequence from before its look at the groups.
+    TableSequenceFirst,
 }
 
 impl Site {
@@ -75,7 +107,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 20] = [
+    pub const ALL: [Site; 36] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -96,6 +128,22 @@ impl Site {
         Site::SleeperRetire,
         Site::WakerRemember,
         Site::WakerOnce,
+        Site::TableBegunFirst,
+        Site::TableBegunFence,
+        Site::TableWritesStore,
+        Site::TableWritesLoad,
+        Site::TableCopyFence,
+        Site::TableLookAgain,
+        Site::TableSpareCell,
+        Site::TableGroupLast,
+        Site::TableGroupStore,
+        Site::TableGroupLoad,
+        Site::TableGroupFirst,
+        Site::TableUsedFirst,
+        Site::TableSequenceLast,
+        Site::TableSequenceStore,
+        Site::TableSequenceLoad,
+        Site::TableSequenceFirst,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

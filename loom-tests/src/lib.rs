@@ -10,6 +10,8 @@ pub mod doorbell;
 pub mod ring;
 #[path = "../../src/sync.rs"]
 pub mod sync;
+#[path = "../../src/table/mod.rs"]
+pub mod table;
 
 pub mod bell;
 pub mod models;

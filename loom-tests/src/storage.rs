@@ -1,4 +1,4 @@
-//! A ring in loom's cells.
+//! A ring, and a table, in loom's cells.
 //!
 //! # Safety
 //! The plain half of each cell lies in loom's `UnsafeCell`, which reports any unordered access, so a breach of the
@@ -10,6 +10,7 @@ use loom::{cell::UnsafeCell, sync::Arc};
 use crate::{
     ring::{CELL_BYTES, Control, Cursor, Read, Write},
     sync::{AtomicU64, Ordering},
+    table::{Words, WordsMut},
 };
 
 /// Bytes of a ring in the models; half of what real rings have at least, so that laps are short.
@@ -148,6 +149,30 @@ impl Cursor for LoomCursor {
         &self.word
     }
 }
+
+/// Zeroed words of a table; clones share them.
+#[derive(Clone, Debug)]
+pub struct LoomWords {
+    words: Arc<Vec<AtomicU64>>,
+}
+
+impl LoomWords {
+    /// So many words.
+    pub fn new(count: usize) -> Self {
+        let words = (0..count).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            words: Arc::new(words),
+        }
+    }
+}
+
+impl Words for LoomWords {
+    fn words(&self) -> &[AtomicU64] {
+        &self.words
+    }
+}
+
+impl WordsMut for LoomWords {}
 
 /// Up to 8 bytes as a little-endian word, zeros behind them.
 fn word_from(bytes: &[u8]) -> u64 {

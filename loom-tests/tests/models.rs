@@ -1,6 +1,6 @@
 //! Every model holds.
 
-use ringmain_loom_tests::models::{batch, doorbell, gaps, room, store_buffer, stream};
+use ringmain_loom_tests::models::{batch, doorbell, gaps, room, store_buffer, stream, table};
 
 #[test]
 fn messages_arrive_in_order_and_whole_over_two_laps() {
@@ -61,4 +61,34 @@ fn a_second_look_finds_what_both_sides_missed() {
 #[should_panic(expected = "both sides missed the other's store")]
 fn without_fences_both_sides_can_miss_the_other() {
     store_buffer::run_without_fences();
+}
+
+#[test]
+fn a_value_is_given_whole_or_not_at_all() {
+    table::run_whole();
+}
+
+#[test]
+fn the_newest_value_can_be_read_while_a_write_is_under_way() {
+    table::run_newest();
+}
+
+#[test]
+fn a_history_is_whole_while_its_oldest_is_overwritten() {
+    table::run_history();
+}
+
+#[test]
+fn a_value_is_whole_though_its_memory_went_to_another_slot() {
+    table::run_moved();
+}
+
+#[test]
+fn nothing_new_is_missed_and_the_account_is_exact() {
+    table::run_news();
+}
+
+#[test]
+fn what_is_taken_as_seen_was_given() {
+    table::run_seen();
 }

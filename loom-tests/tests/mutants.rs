@@ -25,6 +25,15 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::SleeperRetire => &["doorbell", "room"],
         Site::WakerRemember => &["doorbell", "room"],
         Site::WakerOnce => &["doorbell", "room"],
+        Site::TableBegunFirst | Site::TableBegunFence => &["table_whole", "table_moved"],
+        Site::TableWritesStore | Site::TableWritesLoad => &["table_whole", "table_newest"],
+        Site::TableCopyFence | Site::TableLookAgain => &["table_whole", "table_moved"],
+        Site::TableSpareCell => &["table_newest", "table_history"],
+        Site::TableGroupLast | Site::TableGroupStore => &["table_news"],
+        Site::TableGroupLoad | Site::TableGroupFirst => &["table_news"],
+        Site::TableUsedFirst => &["table_news"],
+        Site::TableSequenceLast | Site::TableSequenceStore => &["table_seen"],
+        Site::TableSequenceLoad | Site::TableSequenceFirst => &["table_seen"],
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Kind {
     Epochs = 3,
     /// What a client counts; written by the client.
     Counters = 4,
-    /// The last messages of each topic; written by the publisher.
+    /// Last values; written by the publisher.
     Table = 5,
 }
 
@@ -173,7 +173,13 @@ mod tests {
     #[test]
     fn layouts_have_these_hashes() {
         let document = include_str!("../../docs/segment-format.md");
-        for kind in [Kind::Ring, Kind::CursorPage, Kind::Epochs, Kind::Counters] {
+        for kind in [
+            Kind::Ring,
+            Kind::CursorPage,
+            Kind::Epochs,
+            Kind::Counters,
+            Kind::Table,
+        ] {
             let row = format!(
                 "| {} | {kind:?} | `{:#018x}` |",
                 kind as u32,

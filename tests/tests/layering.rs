@@ -22,10 +22,11 @@ const fn module(name: &'static str, floor: u32) -> Module {
 }
 
 /// A module uses floors below its own.
-const FLOORS: [Module; 15] = [
+const FLOORS: [Module; 16] = [
     module("sync", 0),
     module("ring", 1),
     module("doorbell", 1),
+    module("table", 1),
     module("segment", 2),
     module("wake", 2),
     // Latency is told by the clocks of messages.

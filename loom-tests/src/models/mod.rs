@@ -11,6 +11,7 @@ pub mod gaps;
 pub mod room;
 pub mod store_buffer;
 pub mod stream;
+pub mod table;
 
 /// A model and its name.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,7 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 11] = [
+    pub const ALL: [Model; 17] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
@@ -35,6 +36,12 @@ impl Model {
         Model::new("room", room::run),
         Model::new("store_buffer", store_buffer::run),
         Model::new("second_look", store_buffer::run_with_second_look),
+        Model::new("table_whole", table::run_whole),
+        Model::new("table_newest", table::run_newest),
+        Model::new("table_history", table::run_history),
+        Model::new("table_moved", table::run_moved),
+        Model::new("table_news", table::run_news),
+        Model::new("table_seen", table::run_seen),
     ];
 
     /// The model of that name.
