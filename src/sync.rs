@@ -53,6 +53,28 @@ pub enum Site {
     BatchFirstWordLast,
     /// Consumer: the header is looked at again between the drop counters and the report of a gap.
     GapLookAgain,
+    /// Lossy producer, `Oldest`: release, so that the record there is visible to whoever sees the word.
+    OldestStore,
+    /// Lossy consumer, `Oldest`: acquire, partner of `OldestStore`.
+    OldestLoad,
+    /// Lossy producer: `Oldest` is raised before `Intent`.
+    OldestFirst,
+    /// Lossy producer, `Intent`: release, so that `Oldest` is not older to whoever sees the word.
+    IntentStore,
+    /// Lossy consumer, overtaken, `Intent`: acquire, partner of `IntentStore`.
+    IntentLoad,
+    /// Lossy producer: `Intent` is raised before anything is overwritten.
+    IntentFirst,
+    /// Lossy producer: a fence between raising `Intent` and overwriting.
+    OverwriteFence,
+    /// Lossy consumer: a fence between its copies and its look at `Intent`, partner of `OverwriteFence`.
+    CopyFence,
+    /// Lossy consumer: it looks at `Intent` before it gives a copy.
+    CopyLookAgain,
+    /// Lossy consumer: it looks at `Intent` before it believes that there is nothing.
+    EmptyLookAgain,
+    /// Lossy consumer: it looks at `Intent` before it believes a pad, or calls a header wrong.
+    HeaderLookAgain,
     /// Waker: a fence between its commit and its look at the parked counter.
     WakerFence,
     /// Waker: it looks at the parked counter once more behind that fence.
@@ -107,7 +129,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 36] = [
+    pub const ALL: [Site; 47] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -121,6 +143,17 @@ impl Site {
         Site::ReserveNextHeader,
         Site::BatchFirstWordLast,
         Site::GapLookAgain,
+        Site::OldestStore,
+        Site::OldestLoad,
+        Site::OldestFirst,
+        Site::IntentStore,
+        Site::IntentLoad,
+        Site::IntentFirst,
+        Site::OverwriteFence,
+        Site::CopyFence,
+        Site::CopyLookAgain,
+        Site::EmptyLookAgain,
+        Site::HeaderLookAgain,
         Site::WakerFence,
         Site::WakerLookAgain,
         Site::SleeperFence,

@@ -37,12 +37,7 @@ fn scribble(ring: &HeapRing, [index, word @ ..]: &[u8; 9]) {
     let index = usize::from(index & 0x7f) % WORDS;
     let offset = index / 2 * 16;
     match index.checked_sub(CAPACITY / 8) {
-        Some(0) => ring
-            .control(Control::DroppedFull)
-            .store(value, Ordering::Relaxed),
-        Some(_) => ring
-            .control(Control::DroppedDeadline)
-            .store(value, Ordering::Relaxed),
+        Some(control) => ring.control(CONTROL[control]).store(value, Ordering::Relaxed),
         None if index % 2 == 0 => ring.commit_word(offset).store(value, Ordering::Relaxed),
         None => ring.store_detail(offset, value),
     }
@@ -50,7 +45,13 @@ fn scribble(ring: &HeapRing, [index, word @ ..]: &[u8; 9]) {
 
 /// Bytes of the ring.
 pub const CAPACITY: usize = 512;
-/// Cells, of two words each, then the two drop counters.
-const WORDS: usize = CAPACITY / 8 + 2;
+/// Cells, of two words each, then words of the control page.
+const WORDS: usize = CAPACITY / 8 + CONTROL.len();
+const CONTROL: [Control; 4] = [
+    Control::DroppedFull,
+    Control::DroppedDeadline,
+    Control::Intent,
+    Control::Oldest,
+];
 /// From this index on, a store comes later.
 const LATER: u8 = 0x80;

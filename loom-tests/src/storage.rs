@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! The plain half of each cell lies in loom's `UnsafeCell`, which reports any unordered access, so a breach of the
-//! ring's protocol is a failed model, not undefined behaviour.
+//! ring's protocol is a failed model, not undefined behaviour. A lossy ring has none: there all words are atomic.
 #![allow(unsafe_code)]
 
 use loom::{cell::UnsafeCell, sync::Arc};
@@ -16,10 +16,16 @@ use crate::{
 /// Bytes of a ring in the models; half of what real rings have at least, so that laps are short.
 pub const CAPACITY_BYTES: usize = 128;
 
+/// A ring whose readers stay away from what is written.
+pub type LoomRing = Ring<Plain>;
+
+/// A ring whose readers may look at what is being overwritten.
+pub type LossyLoomRing = Ring<AtomicU64>;
+
 /// A zeroed ring with its control words; clones share it.
-#[derive(Clone, Debug)]
-pub struct LoomRing {
-    shared: Arc<Shared>,
+#[derive(Debug)]
+pub struct Ring<H> {
+    shared: Arc<Shared<H>>,
 }
 
 /// A reader's cursor word; clones share it.
@@ -29,29 +35,86 @@ pub struct LoomCursor {
 }
 
 #[derive(Debug)]
-struct Shared {
-    cells: Vec<Cell>,
-    control: [AtomicU64; 6],
+struct Shared<H> {
+    cells: Vec<Cell<H>>,
+    control: [AtomicU64; 8],
 }
 
 /// The first half is atomic, for it may be a commit word; the second is a detail or payload.
 #[derive(Debug)]
-struct Cell {
+struct Cell<H> {
     first: AtomicU64,
-    second: UnsafeCell<u64>,
+    second: H,
 }
 
-// SAFETY: loom's cell checks that accesses from several threads are ordered.
-unsafe impl Sync for Cell {}
+/// The second half of a cell.
+pub trait Half {
+    /// Holding 0.
+    fn new() -> Self;
+    /// What it holds.
+    fn load(&self) -> u64;
+    /// Changes that.
+    fn store(&self, value: u64);
+}
 
-impl LoomRing {
+/// A half that must not be written while others look.
+#[derive(Debug)]
+pub struct Plain(UnsafeCell<u64>);
+
+// SAFETY: loom's cell checks that accesses from several threads are ordered.
+unsafe impl Sync for Plain {}
+
+impl Half for Plain {
+    fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+
+    fn load(&self) -> u64 {
+        // SAFETY: loom panics unless every store is ordered before this.
+        self.0.with(|word| unsafe { *word })
+    }
+
+    fn store(&self, value: u64) {
+        // SAFETY: loom panics unless every other access is ordered before or after this.
+        self.0.with_mut(|word| unsafe { *word = value });
+    }
+}
+
+impl Half for AtomicU64 {
+    fn new() -> Self {
+        AtomicU64::new(0)
+    }
+
+    fn load(&self) -> u64 {
+        self.load(Ordering::Relaxed)
+    }
+
+    fn store(&self, value: u64) {
+        self.store(value, Ordering::Relaxed);
+    }
+}
+
+impl<H> Clone for Ring<H> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<H: Half> Ring<H> {
     /// An empty ring of [`CAPACITY_BYTES`].
     #[expect(clippy::new_without_default, reason = "only inside a loom model")]
     pub fn new() -> Self {
-        let cells = (0..CAPACITY_BYTES / CELL_BYTES)
+        Self::with_capacity(CAPACITY_BYTES)
+    }
+
+    /// An empty ring of so many bytes, a power of two.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let cells = (0..capacity / CELL_BYTES)
             .map(|_| Cell {
                 first: AtomicU64::new(0),
-                second: UnsafeCell::new(0),
+                second: H::new(),
             })
             .collect();
         Self {
@@ -62,15 +125,15 @@ impl LoomRing {
         }
     }
 
-    fn cell(&self, offset: usize) -> &Cell {
+    fn cell(&self, offset: usize) -> &Cell<H> {
         assert!(offset.is_multiple_of(CELL_BYTES));
         &self.shared.cells[offset / CELL_BYTES]
     }
 }
 
-impl Read for LoomRing {
+impl<H: Half> Read for Ring<H> {
     fn capacity(&self) -> usize {
-        CAPACITY_BYTES
+        self.shared.cells.len() * CELL_BYTES
     }
 
     fn commit_word(&self, offset: usize) -> &AtomicU64 {
@@ -78,7 +141,7 @@ impl Read for LoomRing {
     }
 
     fn load_detail(&self, offset: usize) -> u64 {
-        self.cell(offset).load_second()
+        self.cell(offset).second.load()
     }
 
     fn copy_out(&self, offset: usize, out: &mut [u8]) {
@@ -88,7 +151,7 @@ impl Read for LoomRing {
             let word = cell.first.load(Ordering::Relaxed).to_le_bytes();
             first.copy_from_slice(&word[..first.len()]);
             if !second.is_empty() {
-                let word = cell.load_second().to_le_bytes();
+                let word = cell.second.load().to_le_bytes();
                 second.copy_from_slice(&word[..second.len()]);
             }
         }
@@ -99,15 +162,17 @@ impl Read for LoomRing {
             Control::Closed => 0,
             Control::Parked => 2,
             Control::DroppedFull => 3,
-            Control::Water => 5,
+            Control::Water => 7,
             Control::DroppedDeadline => 4,
+            Control::Intent => 5,
+            Control::Oldest => 6,
         }]
     }
 }
 
-impl Write for LoomRing {
+impl<H: Half> Write for Ring<H> {
     fn store_detail(&self, offset: usize, detail: u64) {
-        self.cell(offset).store_second(detail);
+        self.cell(offset).second.store(detail);
     }
 
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
@@ -116,21 +181,9 @@ impl Write for LoomRing {
             let (first, second) = chunk.split_at(chunk.len().min(8));
             cell.first.store(word_from(first), Ordering::Relaxed);
             if !second.is_empty() {
-                cell.store_second(word_from(second));
+                cell.second.store(word_from(second));
             }
         }
-    }
-}
-
-impl Cell {
-    fn load_second(&self) -> u64 {
-        // SAFETY: loom panics unless every store is ordered before this.
-        self.second.with(|word| unsafe { *word })
-    }
-
-    fn store_second(&self, value: u64) {
-        // SAFETY: loom panics unless every other access is ordered before or after this.
-        self.second.with_mut(|word| unsafe { *word = value });
     }
 }
 

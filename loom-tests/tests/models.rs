@@ -1,6 +1,8 @@
 //! Every model holds.
 
-use ringmain_loom_tests::models::{batch, doorbell, gaps, room, store_buffer, stream, table};
+use ringmain_loom_tests::models::{
+    batch, doorbell, gaps, lossy, room, store_buffer, stream, table,
+};
 
 #[test]
 fn messages_arrive_in_order_and_whole_over_two_laps() {
@@ -30,6 +32,21 @@ fn losses_are_told_before_the_end_of_a_closed_lane() {
 #[test]
 fn losses_are_told_when_the_producer_died() {
     gaps::run_dead();
+}
+
+#[test]
+fn an_overtaken_reader_gets_what_was_written_and_the_newest_at_last() {
+    lossy::run();
+}
+
+#[test]
+fn a_reader_overtaken_again_goes_on_at_a_record_that_is_there() {
+    lossy::run_resumed();
+}
+
+#[test]
+fn a_reader_close_behind_a_lossy_producer_misses_nothing() {
+    lossy::run_followed();
 }
 
 #[test]

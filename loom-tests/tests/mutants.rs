@@ -10,14 +10,19 @@ use ringmain_loom_tests::{
 /// The models that find a weakened site. Without a wildcard, so that a new site does not compile before it has a row.
 fn catchers(site: Site) -> &'static [&'static str] {
     match site {
-        Site::RingCommit | Site::RingPoll => &["stream", "batch"],
+        Site::RingCommit | Site::RingPoll => &["stream", "batch", "lossy"],
         Site::CursorStore | Site::CursorLoad => &["stream"],
         Site::DropStore | Site::DropLoad => &["gaps_open", "gaps_dead"],
         Site::CloseStore | Site::CloseLoad => &["gaps_closed"],
-        Site::ZeroNextHeader | Site::ZeroBeforeCommit => &["stream"],
+        Site::ZeroNextHeader | Site::ZeroBeforeCommit => &["stream", "lossy_followed"],
         Site::ReserveNextHeader => &["stream"],
-        Site::BatchFirstWordLast => &["batch", "batch_behind_pad"],
+        Site::BatchFirstWordLast => &["batch", "batch_behind_pad", "lossy_followed"],
         Site::GapLookAgain => &["gaps_open", "gaps_dead"],
+        Site::OldestStore | Site::OldestLoad => &["lossy_resumed"],
+        Site::OldestFirst | Site::IntentStore | Site::IntentLoad => &["lossy"],
+        Site::OverwriteFence | Site::CopyFence => &["lossy", "lossy_resumed"],
+        Site::IntentFirst => &["lossy_resumed"],
+        Site::CopyLookAgain | Site::EmptyLookAgain | Site::HeaderLookAgain => &["lossy"],
         Site::WakerFence | Site::WakerLookAgain | Site::SleeperFence => {
             &["doorbell", "room", "doorbell_two_wakers"]
         }

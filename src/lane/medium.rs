@@ -9,6 +9,8 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use rkyv::util::AlignedVec;
+
 use crate::ring::{self, Control};
 use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{AtomicU64, Ordering};
@@ -223,6 +225,15 @@ unsafe impl ring::InPlace for PeerMedium {
     #[inline(always)]
     fn address(&self, offset: usize) -> *mut u8 {
         self.view.ring.as_ptr().wrapping_add(offset)
+    }
+}
+
+/// What a lossy ring gives is copied to where a value can be read in place.
+impl<const ALIGNMENT: usize> ring::lossy::Buffer for AlignedVec<ALIGNMENT> {
+    #[inline]
+    fn lend(&mut self, len_bytes: usize) -> &mut [u8] {
+        self.resize(len_bytes, 0);
+        self.as_mut_slice()
     }
 }
 

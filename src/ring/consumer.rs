@@ -85,6 +85,14 @@ pub enum Violation {
         /// Behind those that were looked at.
         position: u64,
     },
+    /// A lossy ring whose oldest record is none that a reader could go on at.
+    #[error("oldest record at position {oldest}, for a reader overtaken at {position}")]
+    Oldest {
+        /// Where it is said to stand.
+        oldest: u64,
+        /// Where the reader stands.
+        position: u64,
+    },
     /// A gap record of the wrong length, or with counts below those that were told before.
     #[error("a gap record at position {position} that cannot be")]
     Gap {
@@ -198,15 +206,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Tells the producer how far everything is read.
     #[inline]
     pub fn publish(&mut self) -> Published {
-        if self.published == self.position {
-            return Published::Unchanged;
-        }
-        self.published = self.position;
-        // Partner: the acquire in `Producer::look_for_room`; our reads below the cursor are over.
-        self.cursor
-            .word()
-            .store(self.position.0, Site::CursorStore.order(Ordering::Release));
-        Published::Moved
+        publish_cursor(&self.cursor, &mut self.published, self.position)
     }
 
     /// Looks for drops that no gap record has announced. Only for a ring that was just found `Empty`.
@@ -230,14 +230,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
 
     /// How the producer closed, if it has; like [`Consumer::is_closed`].
     pub fn ending(&self) -> Option<Ending> {
-        // Partner: the release in `Producer::close`.
-        Ending::of(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
+        Ending::of(load_closed(&self.storage))
     }
 
     /// What it means when the producer's process has exited: one that passes on for another host, and did not close, may
     /// have had more to pass on.
     pub fn ending_by_exit(&self) -> Ending {
-        Ending::by_exit(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
+        Ending::by_exit(load_closed(&self.storage))
     }
 
     #[inline(always)]
@@ -334,6 +333,30 @@ pub(super) fn checked(
         len_bytes: len,
         detail: storage.load_detail(offset),
     })
+}
+
+/// Stores how far everything is read, unless the cursor says that already.
+#[inline]
+pub(super) fn publish_cursor(
+    cursor: &impl Cursor,
+    published: &mut Position,
+    position: Position,
+) -> Published {
+    if *published == position {
+        return Published::Unchanged;
+    }
+    *published = position;
+    // Partner: the acquire in `Producer::look_for_room`; our reads below the cursor are over.
+    cursor
+        .word()
+        .store(position.0, Site::CursorStore.order(Ordering::Release));
+    Published::Moved
+}
+
+/// The value of [`Control::Closed`]. What was committed before it was stored is visible after this.
+pub(super) fn load_closed(storage: &impl Read) -> u64 {
+    // Partner: the release in `store_closed`.
+    Site::CloseLoad.load_acquire(storage.control(Control::Closed))
 }
 
 /// The longest payload, in bytes, that a record at an offset can have.

@@ -1,6 +1,7 @@
 //! What a ring lies in: shared memory, the heap, or loom's cells.
 
-use crate::sync::AtomicU64;
+use super::CELL_BYTES;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Words of a ring's control page, which the producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub enum Control {
     DroppedFull = 256,
     /// Messages dropped because the ring stayed full, cumulative.
     DroppedDeadline = 264,
+    /// Of a lossy ring: positions below this, less the ring's size, may be overwritten at any time.
+    Intent = 384,
+    /// Of a lossy ring: where the oldest record stands that is not overwritten.
+    Oldest = 392,
     /// How often the fill has crossed a water mark: odd while it is high.
     Water = 408,
 }
@@ -86,6 +91,26 @@ pub trait Read {
     fn load_detail(&self, offset: usize) -> u64;
     /// Copies out what lies at `offset`, a multiple of 16, within a committed record.
     fn copy_out(&self, offset: usize, out: &mut [u8]);
+    /// As [`copy_out`](Self::copy_out), of a record that the producer may be overwriting: whole atomic words, so that what
+    /// comes out is some bytes, whose worth is known only later.
+    #[inline]
+    fn copy_out_words(&self, offset: usize, out: &mut [u8]) {
+        assert_in_ring(self.capacity(), offset, out.len());
+        // Relaxed: the fences of the lossy ring order it.
+        let cell = |index: usize| {
+            let offset = offset + index * CELL_BYTES;
+            let first = self.commit_word(offset).load(Ordering::Relaxed);
+            cell_of([first, self.load_detail(offset)])
+        };
+        let behind = out.len() / CELL_BYTES;
+        let (cells, rest) = out.as_chunks_mut();
+        for (index, bytes) in cells.iter_mut().enumerate() {
+            *bytes = cell(index);
+        }
+        if !rest.is_empty() {
+            rest.copy_from_slice(&cell(behind)[..rest.len()]);
+        }
+    }
     /// A word of the control page.
     fn control(&self, word: Control) -> &AtomicU64;
 }
@@ -96,6 +121,26 @@ pub trait Write: Read {
     fn store_detail(&self, offset: usize, detail: u64);
     /// Copies `bytes` to `offset`, a multiple of 16, within a record that is not committed.
     fn copy_in(&self, offset: usize, bytes: &[u8]);
+    /// As [`copy_in`](Self::copy_in), to where readers may be looking: whole atomic words, the last cell filled up with zeros.
+    #[inline]
+    fn copy_in_words(&self, offset: usize, bytes: &[u8]) {
+        assert_in_ring(self.capacity(), offset, bytes.len());
+        // Relaxed: the fences of the lossy ring order it.
+        let store = |index: usize, cell: &[u8; CELL_BYTES]| {
+            let (offset, [first, second]) = (offset + index * CELL_BYTES, words_of(cell));
+            self.commit_word(offset).store(first, Ordering::Relaxed);
+            self.store_detail(offset, second);
+        };
+        let (cells, rest) = bytes.as_chunks();
+        for (index, cell) in cells.iter().enumerate() {
+            store(index, cell);
+        }
+        if !rest.is_empty() {
+            let mut cell = [0; CELL_BYTES];
+            cell[..rest.len()].copy_from_slice(rest);
+            store(cells.len(), &cell);
+        }
+    }
     /// Says that the line at `offset`, which may lie behind the ring's end, is about to be written. Changes nothing but the
     /// time that takes.
     #[inline(always)]
@@ -117,4 +162,25 @@ pub unsafe trait InPlace {
 pub trait Cursor {
     /// The word, written by the reader, read by the producer.
     fn word(&self) -> &AtomicU64;
+}
+
+/// What is copied word by word begins a cell, and ends in the ring.
+#[inline(always)]
+fn assert_in_ring(capacity: usize, offset: usize, len: usize) {
+    assert!(offset.is_multiple_of(CELL_BYTES) && offset <= capacity && len <= capacity - offset);
+}
+
+#[inline(always)]
+fn words_of(cell: &[u8; CELL_BYTES]) -> [u64; 2] {
+    let (words, _) = cell.as_chunks();
+    [u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])]
+}
+
+#[inline(always)]
+fn cell_of(words: [u64; 2]) -> [u8; CELL_BYTES] {
+    let mut cell = [0; CELL_BYTES];
+    let (halves, _) = cell.as_chunks_mut();
+    halves[0] = words[0].to_ne_bytes();
+    halves[1] = words[1].to_ne_bytes();
+    cell
 }

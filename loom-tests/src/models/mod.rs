@@ -8,6 +8,7 @@ use crate::{
 pub mod batch;
 pub mod doorbell;
 pub mod gaps;
+pub mod lossy;
 pub mod room;
 pub mod store_buffer;
 pub mod stream;
@@ -24,13 +25,16 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 17] = [
+    pub const ALL: [Model; 20] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
         Model::new("gaps_open", gaps::run_open),
         Model::new("gaps_closed", gaps::run_closed),
         Model::new("gaps_dead", gaps::run_dead),
+        Model::new("lossy", lossy::run),
+        Model::new("lossy_resumed", lossy::run_resumed),
+        Model::new("lossy_followed", lossy::run_followed),
         Model::new("doorbell", doorbell::run),
         Model::new("doorbell_two_wakers", doorbell::run_two_wakers),
         Model::new("room", room::run),
