@@ -132,6 +132,7 @@ pub enum SubscriberEvent {
 pub struct SubscriberBuilder<'a, T: ?Sized> {
     client: &'a Client,
     patterns: Vec<&'a str>,
+    excludes: Vec<&'a str>,
     overflow: Overflow,
     wait: Wait,
     ring_bytes: usize,
@@ -145,6 +146,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         Self {
             client,
             patterns: vec![pattern],
+            excludes: Vec::new(),
             overflow: Overflow::Block {
                 deadline: DEFAULT_DEADLINE,
             },
@@ -159,6 +161,25 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     /// One more pattern. A message that several of them match arrives once.
     pub fn pattern(mut self, pattern: &'a str) -> Self {
         self.patterns.push(pattern);
+        self
+    }
+
+    /// Leaves out topics that the patterns select, as often as it is called. A message to a topic with wildcards is left out
+    /// only if one of these includes all of the topic.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut subscriber = client
+    ///     .subscriber::<Bytes>("log/**")
+    ///     .exclude("log/debug/**")
+    ///     .exclude("log/*/heartbeat")
+    ///     .open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exclude(mut self, pattern: &'a str) -> Self {
+        self.excludes.push(pattern);
         self
     }
 
@@ -217,6 +238,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     /// [`RequestError`]: a pattern or a size is not possible, the broker refuses or is gone.
     pub fn open(self) -> Result<Subscriber<T>, RequestError> {
         let patterns = canonical(&self.patterns)?;
+        let excludes = canonical(&self.excludes)?;
         if self.ring_bytes > MAX_RING_BYTES {
             return Err(RequestError::Size {
                 what: "ring_bytes",
@@ -248,7 +270,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             overflow: self.overflow,
             ring_bytes: self.ring_bytes as u64,
             self_delivery: self.self_delivery,
-            excludes: Vec::new(),
+            excludes,
             queue: None,
             history: HistoryUse::None,
         };
@@ -324,7 +346,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// As for [`SubscriberBuilder::open`].
     pub fn add_pattern(&mut self, pattern: &str) -> Result<(), RequestError> {
-        self.change(canonical(&[pattern])?, Vec::new())
+        self.change_patterns(&[pattern], &[])
     }
 
     /// Removes a pattern. Messages published after this has returned are not delivered for its sake; those that were
@@ -333,10 +355,25 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// As for [`SubscriberBuilder::open`]; also if it was the last pattern.
     pub fn remove_pattern(&mut self, pattern: &str) -> Result<(), RequestError> {
-        self.change(Vec::new(), canonical(&[pattern])?)
+        self.change_patterns(&[], &[pattern])
     }
 
-    fn change(&mut self, add: Vec<String>, remove: Vec<String>) -> Result<(), RequestError> {
+    /// Adds patterns and removes others, at once: all or none, with a single trip to the broker. One that is in both lists stays.
+    /// Otherwise as [`Subscriber::add_pattern`] and [`Subscriber::remove_pattern`].
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut subscriber = client.subscriber::<Bytes>("log/old").open()?;
+    /// subscriber.change_patterns(&["log/new", "log/newer"], &["log/old"])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`SubscriberBuilder::open`]; also if no pattern would be left. Nothing has changed then.
+    pub fn change_patterns(&mut self, add: &[&str], remove: &[&str]) -> Result<(), RequestError> {
+        let (add, remove) = (canonical(add)?, canonical(remove)?);
         let subscriber = self.id;
         let frame = |request| ToBroker::ChangePatterns {
             request,

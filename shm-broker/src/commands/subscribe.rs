@@ -21,6 +21,9 @@ pub struct Subscribe {
     /// Which topics.
     #[arg(required = true, value_name = "PATTERN", value_parser = cli::pattern)]
     patterns: Vec<Pattern>,
+    /// Leaves out topics, as often as it is given.
+    #[arg(long, value_name = "PATTERN", value_parser = cli::pattern)]
+    exclude: Vec<Pattern>,
     /// Ends after so many messages.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -101,6 +104,9 @@ impl Subscribe {
             .overflow(self.policy.into());
         for pattern in others {
             builder = builder.pattern(pattern.as_str());
+        }
+        for pattern in &self.exclude {
+            builder = builder.exclude(pattern.as_str());
         }
         builder.open()
     }

@@ -33,6 +33,24 @@ fn what_is_published_is_printed() {
 }
 
 #[test]
+fn what_is_excluded_is_not_printed() {
+    let bus = Bus::start();
+    let sub = bus.subscribe(&[
+        "a/**",
+        "--exclude",
+        "a/x",
+        "--exclude",
+        "a/*/y",
+        "--count",
+        "2",
+    ]);
+    for topic in ["a/x", "a/y", "a/z/y", "a/z"] {
+        bus.run(&["pub", topic, topic]).done();
+    }
+    assert_eq!(sub.end().done(), ["a/y a/y", "a/z a/z"]);
+}
+
+#[test]
 fn each_line_of_standard_input_is_a_message() {
     let bus = Bus::start();
     let mut publisher = bus.spawn(&["pub", "a", "--wait-for", "1"]);

@@ -7,7 +7,7 @@ use crate::segment::{ForeignSegment, Kind, PAGE_BYTES, SegmentError};
 use crate::topic::Pattern;
 use crate::wire::{HandleId, LaneId, LaneRefusal, Medium, RequestId, Route, Welcome};
 
-use super::memory::{attach, make_reader, make_writer, open, patterns};
+use super::memory::{attach, excludes, make_reader, make_writer, open, patterns};
 use super::{Control, Post};
 use crate::client::error::ConnectError;
 use crate::client::inbound::ReaderCommand;
@@ -120,8 +120,9 @@ impl Control {
             self.session.forget_writer(route.lane);
             return;
         };
-        match make_writer(&port, &route, self.shared.options()) {
-            Ok((ring, segment, bell, patterns)) => {
+        let made = make_writer(&port, &route, self.shared.options());
+        match made.and_then(|made| Ok((made, excludes(&route)?))) {
+            Ok(((ring, segment, bell, patterns), excludes)) => {
                 let counters = port.counters.lane(
                     route.lane,
                     &route.subscriber_name,
@@ -141,7 +142,8 @@ impl Control {
                     Writer::new(ring, counters),
                     patterns,
                     route.overflow,
-                );
+                )
+                .excluding(excludes);
                 self.enqueue(Post::Writer(port, WriterCommand::Add(Box::new(lane))));
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),

@@ -119,10 +119,16 @@ pub(super) fn make_reader(
 
 /// The patterns of a route.
 pub(super) fn patterns(route: &Route) -> Result<Vec<Pattern>, String> {
-    let patterns = route
-        .patterns
-        .iter()
-        .map(|pattern| Pattern::try_from(pattern.as_str()));
+    parse(&route.patterns)
+}
+
+/// What a route leaves out.
+pub(super) fn excludes(route: &Route) -> Result<Vec<Pattern>, String> {
+    parse(&route.excludes)
+}
+
+fn parse(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    let patterns = texts.iter().map(|text| Pattern::try_from(text.as_str()));
     patterns
         .collect::<Result<_, _>>()
         .map_err(|error| reason(&error))

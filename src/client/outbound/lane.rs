@@ -38,6 +38,8 @@ pub(in crate::client) struct OutLane {
     pub(super) lane: LaneId,
     pub(super) writer: Writer,
     pub(super) patterns: Vec<Pattern>,
+    /// Topics that one of these includes are left out.
+    excludes: Vec<Pattern>,
     pub(super) overflow: Overflow,
     sleeper: Sleeper,
     /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
@@ -55,16 +57,23 @@ impl OutLane {
             lane,
             writer,
             patterns,
+            excludes: Vec::new(),
             overflow,
             sleeper: Sleeper::default(),
             stalled_at: None,
         }
     }
 
+    /// The same lane, without the topics that one of these includes.
+    pub(in crate::client) fn excluding(mut self, excludes: Vec<Pattern>) -> Self {
+        self.excludes = excludes;
+        self
+    }
+
     pub(super) fn takes(&self, topic: &Topic) -> bool {
-        self.patterns
-            .iter()
-            .any(|pattern| pattern.intersects(topic))
+        let selects = |pattern: &Pattern| pattern.intersects(topic);
+        let excludes = |exclude: &Pattern| exclude.includes(topic);
+        self.patterns.iter().any(selects) && !self.excludes.iter().any(excludes)
     }
 
     /// How long this lane is waited for at most; `None`: not at all.

@@ -1,6 +1,7 @@
 //! A bus under test: the engine, a virtual clock, clients that are played by the test.
 
 mod barrier;
+mod exclusions;
 mod garbage;
 mod held;
 mod lanes;
