@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use async_io::Timer;
 use event_listener::EventListener;
@@ -120,18 +121,26 @@ impl Outbound {
                 return Poll::Ready(Ok(self.served()));
             };
             let moment = self.moment(deadline);
-            let slept = if self.announce() {
-                ready!(self.bell.in_reactor.poll_rung_until(moment, context))
-            } else {
-                Ok(())
-            };
-            if slept.is_err() {
-                // A passing lack of memory: look again, after other tasks.
-                self.retire();
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+            if self.announce() {
+                ready!(self.poll_asleep(moment, context));
             }
         }
+    }
+
+    /// Sleeps as announced, until this moment at most.
+    pub(super) fn poll_asleep(
+        &mut self,
+        moment: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let rung = self.bell.in_reactor.poll_rung_until(moment, context);
+        if ready!(rung).is_err() {
+            // A passing lack of memory: look again, after other tasks.
+            self.retire();
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 }
 

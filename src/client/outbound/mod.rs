@@ -3,6 +3,7 @@
 mod at_once;
 mod batch;
 mod encoded;
+mod flush;
 mod lane;
 mod routes;
 mod waiting;
@@ -27,9 +28,12 @@ use super::mailbox::Mailbox;
 use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
+#[cfg(feature = "async")]
+pub(super) use flush::FlushDeadline;
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
 use encoded::{Encoded, copy};
+use flush::Departed;
 use routes::Routes;
 use waiting::{Waits, check_room};
 
@@ -97,6 +101,7 @@ pub(super) struct Outbound {
     full: Vec<(usize, LaneId)>,
     /// Of those, the ones that are waited for.
     waits: Waits,
+    departed: Departed,
 }
 
 impl Outbound {
@@ -131,6 +136,7 @@ impl Outbound {
             stamp: None,
             full: Vec::new(),
             waits: Waits::new(),
+            departed: Departed::default(),
         }
     }
 
@@ -359,10 +365,7 @@ impl Outbound {
                         lane.writer.attach(cursor, peer);
                     }
                 }
-                WriterCommand::End { lane } => {
-                    self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes.changed();
-                }
+                WriterCommand::End { lane } => self.part_from(lane),
                 WriterCommand::Lost { lane } => {
                     let unread = self
                         .lane_mut(lane)
@@ -372,11 +375,19 @@ impl Outbound {
                         false => self.waits.messages_for(lane),
                     };
                     *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0) + waiting;
-                    self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes.changed();
+                    self.part_from(lane);
                 }
             }
         }
+    }
+
+    /// A lane has ended.
+    fn part_from(&mut self, lane: LaneId) {
+        let mut lanes = self.lanes.iter();
+        if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
+            self.departed.note(self.lanes.remove(key));
+        }
+        self.routes.changed();
     }
 
     fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {

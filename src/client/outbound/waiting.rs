@@ -33,7 +33,7 @@ pub(super) struct Waits {
 }
 
 /// A lane that is waited for.
-struct Waiting {
+pub(super) struct Waiting {
     key: usize,
     /// Tells whether the lane at `key` is still the same.
     lane: LaneId,
@@ -78,6 +78,24 @@ impl Waits {
         &mut self.messages[..messages]
     }
 
+    /// One more lane is waited for.
+    pub(super) fn add(&mut self, waiting: Waiting) {
+        self.lanes.push(waiting);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Tells the other sides of the lanes that they are waited for.
+    pub(super) fn prompt(&self, lanes: &mut Slab<OutLane>) {
+        for waiting in &self.lanes {
+            if let Some(lane) = waiting.lane(lanes) {
+                lane.prompt();
+            }
+        }
+    }
+
     /// Nobody is waited for any more, nor for the message that was refused.
     pub(super) fn forget(&mut self) {
         self.lanes.clear();
@@ -92,6 +110,17 @@ impl Waits {
 }
 
 impl Waiting {
+    /// A lane whose reader stands here and is to move on, for as long as that takes.
+    pub(super) fn for_reader(key: usize, lane: LaneId, seen: Position) -> Self {
+        Self {
+            key,
+            lane,
+            deadline: Duration::MAX,
+            stalls: false,
+            seen,
+        }
+    }
+
     /// The lane, unless it has ended.
     fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
         lanes
@@ -122,11 +151,8 @@ pub(super) fn check_room(
             && let Some(deadline) = lane.deadline()
         {
             waits.lanes.push(Waiting {
-                key,
-                lane: lane.lane,
                 deadline,
-                stalls: false,
-                seen,
+                ..Waiting::for_reader(key, lane.lane, seen)
             });
         }
     }
@@ -158,7 +184,7 @@ impl Outbound {
             let lane = &mut self.lanes[key];
             let asked = lane.deadline();
             if lane.writer.is_closed() {
-                self.lanes.remove(key);
+                self.departed.note(self.lanes.remove(key));
                 self.routes.changed();
             } else if asked.is_some() || answered && !lane.writer.is_attached() {
                 let asked = asked.unwrap_or(Duration::ZERO);
@@ -174,7 +200,7 @@ impl Outbound {
                 delivery.dropped += 1;
                 if lane.overflow == Overflow::Disconnect {
                     lane.writer.disconnect();
-                    self.lanes.remove(key);
+                    self.departed.note(self.lanes.remove(key));
                     self.routes.changed();
                     self.shared.command(Command::Disconnect(lane_id));
                 }
@@ -248,7 +274,7 @@ impl Outbound {
         }
         if lane.writer.is_closed() {
             lane.writer.counters().blocked(waited);
-            self.lanes.remove(waiting.key);
+            self.departed.note(self.lanes.remove(waiting.key));
             self.routes.changed();
             return false;
         }
