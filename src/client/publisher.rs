@@ -323,6 +323,35 @@ impl<T: Message + ?Sized> Publisher<T> {
             .publish(id, message, Patience::AtMost(timeout))
     }
 
+    /// Publishes a message to one subscriber of those that take the topic: that of the client with this
+    /// [name](super::ClientBuilder::name); if there are several, to the one whose lane is the oldest. Everybody else gets
+    /// nothing, and sees no gap. Otherwise as [`Publisher::publish_to`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::NoReceiver`]: no client of that name takes the topic.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, PublishError, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut publisher = client.publisher::<Bytes>("orders/*").open()?;
+    /// let topic = publisher.resolve("orders/new")?;
+    /// match publisher.publish_to_one(&topic, "matcher-2", Bytes::new(b"buy")) {
+    ///     Err(PublishError::NoReceiver { receiver, .. }) => eprintln!("{receiver} is not there"),
+    ///     published => println!("{:?}", published?),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_to_one(
+        &mut self,
+        topic: &ResolvedTopic,
+        receiver: &str,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        self.outbound.publish_to_one(id, receiver, message)
+    }
+
     /// What was declared: topics that this one includes can be published to.
     pub fn topic(&self) -> &Topic {
         &self.declared

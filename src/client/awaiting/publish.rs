@@ -10,7 +10,7 @@ use async_io::Timer;
 use event_listener::EventListener;
 
 use crate::client::error::PublishError;
-use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, Written};
+use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, To, Written};
 use crate::client::publisher::Publisher;
 use crate::client::shared::Shared;
 use crate::client::topics::ResolvedTopic;
@@ -51,7 +51,7 @@ impl<T: Message + ?Sized> Publisher<T> {
         message: &T,
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of_name(topic)?;
-        self.outbound_mut().publish_async(id, message).await
+        self.outbound_mut().publish_async(id, message, None).await
     }
 
     /// Publishes a message to a resolved topic as [`Publisher::publish_to`] does, otherwise as
@@ -68,7 +68,27 @@ impl<T: Message + ?Sized> Publisher<T> {
         message: &T,
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of(topic)?;
-        self.outbound_mut().publish_async(id, message).await
+        self.outbound_mut().publish_async(id, message, None).await
+    }
+
+    /// Publishes a message to one subscriber as [`Publisher::publish_to_one`] does, otherwise as
+    /// [`Publisher::publish_async`].
+    ///
+    /// # Errors
+    /// As [`Publisher::publish_to_one`].
+    ///
+    /// # Panics
+    /// As [`Publisher::publish_async`].
+    pub async fn publish_to_one_async(
+        &mut self,
+        topic: &ResolvedTopic,
+        receiver: &str,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        let outbound = self.outbound_mut();
+        let delivery = outbound.publish_async(id, message, Some(receiver)).await?;
+        outbound.check_receiver(id, receiver, delivery)
     }
 }
 
@@ -77,11 +97,16 @@ impl Outbound {
         &mut self,
         id: u32,
         message: &T,
+        receiver: Option<&str>,
     ) -> Result<Delivery, PublishError> {
         let mut route = RouteWait::new(self.shared());
         poll_fn(|context| self.poll_sync(&mut route, context)).await?;
+        let to = match receiver {
+            None => To::Rest(0),
+            Some(receiver) => self.only(id, receiver)?,
+        };
         let wait = GiveUpOnDrop(self);
-        match wait.0.write(id, message, Patience::Policy, 0)? {
+        match wait.0.write(id, message, Patience::Policy, to)? {
             Written::Served(delivery) => Ok(delivery),
             Written::Waits => poll_fn(|context| wait.0.poll_served(context)).await,
         }

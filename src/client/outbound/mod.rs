@@ -5,9 +5,11 @@ mod batch;
 mod encoded;
 mod flush;
 mod lane;
+mod one;
 mod routes;
 mod waiting;
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +60,15 @@ pub(super) enum Patience {
     AtMost(Duration),
     /// No: nothing is published if somebody would have to be waited for.
     None,
+}
+
+/// Which of the lanes that take a topic get a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum To {
+    /// All but the first ones, so many, which have it already.
+    Rest(u32),
+    /// The one with this key.
+    One(usize),
 }
 
 /// How far a message has come.
@@ -155,7 +166,18 @@ impl Outbound {
         if served == 0 {
             self.sync();
         }
-        let delivery = match self.write(id, message, patience, served)? {
+        self.serve(id, message, patience, To::Rest(served))
+    }
+
+    /// Publishes to lanes that are known.
+    fn serve<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        to: To,
+    ) -> Result<Delivery, PublishError> {
+        let delivery = match self.write(id, message, patience, to)? {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
         };
@@ -165,19 +187,18 @@ impl Outbound {
         Ok(delivery)
     }
 
-    /// Writes a message to the lanes with room, but for the first ones, so many, that have it already; does with the others
-    /// what their policies say, but for waiting.
+    /// Writes a message to the lanes with room; does with the others what their policies say, but for waiting.
     #[inline]
     pub(super) fn write<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
-        served: u32,
+        to: To,
     ) -> Result<Written, PublishError> {
         match self.clock {
-            None => self.write_with(id, message, patience, served, Unstamped),
-            Some(clock) => self.write_stamped(id, message, patience, clock),
+            None => self.write_with(id, message, patience, to, Unstamped),
+            Some(clock) => self.write_stamped(id, message, patience, to, clock),
         }
     }
 
@@ -187,11 +208,12 @@ impl Outbound {
         id: u32,
         message: &T,
         patience: Patience,
+        to: To,
         clock: Clock,
     ) -> Result<Written, PublishError> {
         let stamp = clock.now();
         self.stamp = Some(stamp);
-        self.write_with(id, message, patience, 0, &stamp)
+        self.write_with(id, message, patience, to, &stamp)
     }
 
     #[inline]
@@ -200,7 +222,7 @@ impl Outbound {
         id: u32,
         message: &T,
         patience: Patience,
-        served: u32,
+        to: To,
         stamp: S,
     ) -> Result<Written, PublishError> {
         if !self.full.is_empty() {
@@ -213,7 +235,11 @@ impl Outbound {
             .slot(id, self.routes.version, taking(&self.lanes));
         check_transport(&slot.lanes, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
-        if patience == Patience::None && !slot.lanes.is_empty() {
+        let (keys, served) = match &to {
+            To::Rest(served) => (&slot.lanes[*served as usize..], *served),
+            To::One(key) => (slice::from_ref(key), 0),
+        };
+        if patience == Patience::None && !keys.is_empty() {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,
                 self.max_message_bytes,
@@ -222,7 +248,7 @@ impl Outbound {
                 return Err(PublishError::TooLarge { len, limit });
             }
             // Whoever waits for room now waits for this message, until the next one.
-            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)
+            check_room(&mut self.waits, &mut self.lanes, keys, len)
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let mut delivery = Delivery {
@@ -233,7 +259,7 @@ impl Outbound {
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
         let mut unattached = false;
-        for &key in &slot.lanes[served as usize..] {
+        for &key in keys {
             // Without a stamp that was tried.
             if S::PREFIX_BYTES > 0
                 && T::ENCODED_LEN.is_some()
