@@ -38,7 +38,7 @@ mod client;
 pub use client::{
     AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
     GapCause, LaneFault, ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder,
-    Receive, RecvError, RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder,
+    Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder,
     SubscriberEvent, Timer, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]

@@ -28,7 +28,7 @@ pub use client::{Client, ClientBuilder, ListTopics};
 pub use closing::{CloseError, Closed, ClosedLane};
 pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
 pub use inbound::Wait;
-pub use outbound::Delivery;
+pub use outbound::{Delivery, Retry};
 pub use publisher::{Publisher, PublisherBuilder};
 pub use sample::Sample;
 pub use session::ProtocolError;

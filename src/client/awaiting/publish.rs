@@ -10,7 +10,7 @@ use async_io::Timer;
 use event_listener::EventListener;
 
 use crate::client::error::PublishError;
-use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, To, Written};
+use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, Retry, To, Written};
 use crate::client::publisher::Publisher;
 use crate::client::shared::Shared;
 use crate::client::topics::ResolvedTopic;
@@ -140,14 +140,36 @@ impl Outbound {
             if self.shared().mark().is_forked() {
                 return Poll::Ready(Err(PublishError::Forked));
             }
-            self.retire();
+            if let Some(end) = self.pause(None) {
+                ready!(self.poll_asleep(Some(end), context));
+                // One token of the readers; the sleep goes on.
+                self.bell.drain();
+                continue;
+            }
+            if let Retry::Wake | Retry::Never = self.retry() {
+                self.retire();
+            }
             let Some(deadline) = self.try_waiting() else {
+                self.retire();
                 self.bell.in_reactor.forget_moment();
                 return Poll::Ready(Ok(self.served()));
             };
-            let moment = self.moment(deadline);
-            if self.announce() {
-                ready!(self.poll_asleep(moment, context));
+            match self.retry() {
+                Retry::Wake | Retry::Never => {
+                    let moment = self.moment(deadline);
+                    if self.announce() {
+                        ready!(self.poll_asleep(moment, context));
+                    }
+                }
+                Retry::Yield => {
+                    self.announce_for_good();
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Retry::Backoff { .. } => {
+                    self.announce_for_good();
+                    self.pause(Some(deadline));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod encoded;
 mod flush;
 mod lane;
 mod one;
+mod retry;
 mod routes;
 mod waiting;
 
@@ -32,6 +33,8 @@ use super::topics::TopicTable;
 
 #[cfg(feature = "async")]
 pub(super) use flush::FlushDeadline;
+pub use retry::Retry;
+
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
 use encoded::{Encoded, copy};
@@ -79,6 +82,16 @@ pub(super) enum Written {
     Waits,
 }
 
+/// How a publisher was opened.
+pub(super) struct Settings {
+    /// Of the longest message.
+    pub(super) max_message_bytes: usize,
+    /// Of each ring, at least.
+    pub(super) ring_bytes: usize,
+    pub(super) clock: Option<Clock>,
+    pub(super) retry: Retry,
+}
+
 /// The lanes of a publisher.
 pub(super) struct Outbound {
     mark: ProcessMark,
@@ -106,6 +119,7 @@ pub(super) struct Outbound {
     max_batch_bytes: usize,
     /// What messages are stamped with.
     clock: Option<Clock>,
+    retry: Retry,
     /// The stamp of the message under way; none without a clock.
     stamp: Option<Timestamp>,
     /// Lanes that had no room for a message, with their keys; empty once it is served.
@@ -121,10 +135,14 @@ impl Outbound {
         mailbox: Arc<Mailbox<WriterCommand>>,
         bell: BellReceiver,
         topics: TopicTable,
-        max_message_bytes: usize,
-        ring_bytes: usize,
-        clock: Option<Clock>,
+        settings: Settings,
     ) -> Self {
+        let Settings {
+            max_message_bytes,
+            ring_bytes,
+            clock,
+            retry,
+        } = settings;
         Self {
             mark: shared.mark(),
             epoch_word: shared.joined().epoch.clone(),
@@ -144,6 +162,7 @@ impl Outbound {
             // With what has to stand before it, that is what every ring holds.
             max_batch_bytes: max_payload_bytes(ring_bytes),
             clock,
+            retry,
             stamp: None,
             full: Vec::new(),
             waits: Waits::new(),
@@ -181,7 +200,9 @@ impl Outbound {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
         };
-        if self.full.is_empty() && self.clock.is_none() {
+        // Who refuses to wait asks all lanes for room before it writes to one.
+        let asks_first = self.retry == Retry::Never && self.lanes.len() > 1;
+        if self.full.is_empty() && self.clock.is_none() && !asks_first {
             self.routes.calm_down();
         }
         Ok(delivery)
@@ -196,6 +217,7 @@ impl Outbound {
         patience: Patience,
         to: To,
     ) -> Result<Written, PublishError> {
+        let patience = self.retry.patience(patience);
         match self.clock {
             None => self.write_with(id, message, patience, to, Unstamped),
             Some(clock) => self.write_stamped(id, message, patience, to, clock),
