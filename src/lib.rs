@@ -41,10 +41,10 @@ pub mod broker;
 mod client;
 
 pub use client::{
-    AnyMessage, Client, ClientBuilder, ConnectError, Delivery, Gap, GapCause, LaneFault,
-    ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError,
-    RequestError, ResolvedTopic, Sample, Subscriber, SubscriberBuilder, SubscriberEvent, Timer,
-    Wait, Waitable, wait_any,
+    AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
+    GapCause, LaneFault, ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder,
+    Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder,
+    SubscriberEvent, Timer, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};

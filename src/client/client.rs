@@ -211,7 +211,8 @@ pub enum ListTopics {
 }
 
 impl ClientBuilder {
-    /// A name for people, shown by `shm-broker clients`; the program's name unless set. At most 255 bytes.
+    /// A name for people, shown by `shm-broker clients`, and for [`Publisher::publish_to_one`](super::Publisher::publish_to_one);
+    /// the program's name unless set. Several clients may have the same. At most 255 bytes.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self

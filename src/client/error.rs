@@ -165,6 +165,14 @@ pub enum PublishError {
         /// room when the connection broke; at most so many are lost.
         unconfirmed: u64,
     },
+    /// No subscriber of a client of this name takes the topic; nothing was published.
+    #[error("no client named {receiver:?} takes {topic}: nothing was published")]
+    NoReceiver {
+        /// The name.
+        receiver: String,
+        /// The topic.
+        topic: Topic,
+    },
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
     #[error("a subscriber has no room")]
     WouldBlock,

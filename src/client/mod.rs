@@ -8,6 +8,7 @@ mod awaiting;
 mod bell;
 #[expect(clippy::module_inception, reason = "the type gives the file its name")]
 mod client;
+mod closing;
 mod control;
 mod error;
 mod inbound;
@@ -24,9 +25,10 @@ mod waiting;
 #[cfg(feature = "async")]
 pub use awaiting::{MessageSink, SampleStream};
 pub use client::{Client, ClientBuilder, ListTopics};
+pub use closing::{CloseError, Closed, ClosedLane};
 pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
 pub use inbound::Wait;
-pub use outbound::Delivery;
+pub use outbound::{Delivery, Retry};
 pub use publisher::{Publisher, PublisherBuilder};
 pub use sample::Sample;
 pub use session::ProtocolError;

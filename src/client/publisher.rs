@@ -17,7 +17,7 @@ use crate::wire::{HandleId, PublisherSpec, ToBroker};
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
-use super::outbound::{Delivery, Outbound, Patience};
+use super::outbound::{Delivery, Outbound, Patience, Retry, Settings};
 use super::shared::{Command, PublisherPort, Shared};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
 
@@ -58,6 +58,7 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     ring_bytes: usize,
     block_cap: Option<Duration>,
     clock: Option<Clock>,
+    retry: Retry,
     /// Instead of the type's own.
     message_type: Option<MessageType>,
     message: PhantomData<fn(&T)>,
@@ -96,6 +97,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             ring_bytes: DEFAULT_RING_BYTES,
             block_cap: None,
             clock: None,
+            retry: Retry::default(),
             message_type: None,
             message: PhantomData,
         }
@@ -127,6 +129,12 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// the latency.
     pub fn timestamps(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// How a publish waits for room; [`Retry::Wake`] unless set.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -181,9 +189,12 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             mailbox,
             bell.receiver,
             topics,
-            self.max_message_bytes,
-            ring_bytes,
-            self.clock,
+            Settings {
+                max_message_bytes: self.max_message_bytes,
+                ring_bytes,
+                clock: self.clock,
+                retry: self.retry,
+            },
         );
         outbound.sync();
         Ok(Publisher {
@@ -321,6 +332,35 @@ impl<T: Message + ?Sized> Publisher<T> {
         let id = self.id_of(topic)?;
         self.outbound
             .publish(id, message, Patience::AtMost(timeout))
+    }
+
+    /// Publishes a message to one subscriber of those that take the topic: that of the client with this
+    /// [name](super::ClientBuilder::name); if there are several, to the one whose lane is the oldest. Everybody else gets
+    /// nothing, and sees no gap. Otherwise as [`Publisher::publish_to`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::NoReceiver`]: no client of that name takes the topic.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, PublishError, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut publisher = client.publisher::<Bytes>("orders/*").open()?;
+    /// let topic = publisher.resolve("orders/new")?;
+    /// match publisher.publish_to_one(&topic, "matcher-2", Bytes::new(b"buy")) {
+    ///     Err(PublishError::NoReceiver { receiver, .. }) => eprintln!("{receiver} is not there"),
+    ///     published => println!("{:?}", published?),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_to_one(
+        &mut self,
+        topic: &ResolvedTopic,
+        receiver: &str,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        self.outbound.publish_to_one(id, receiver, message)
     }
 
     /// What was declared: topics that this one includes can be published to.

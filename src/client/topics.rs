@@ -168,6 +168,11 @@ impl TopicTable {
         self.slots[id as usize].reference(id)
     }
 
+    /// The topic with this id.
+    pub(super) fn topic(&self, id: u32) -> &Topic {
+        &self.slots[id as usize].topic
+    }
+
     fn free_id(&mut self) -> Result<u32, TooManyTopics> {
         if let Some(id) = self.free.pop() {
             return Ok(id);

@@ -266,6 +266,8 @@ impl Reader {
 
     /// Says that this lane is read no more.
     pub fn leave(&mut self) {
+        // The publisher counts what was not read. It is woken below.
+        let _ = self.consumer.publish();
         self.consumer.cursor().leave();
         self.publisher.ring();
     }

@@ -262,6 +262,14 @@ impl Writer {
         }
     }
 
+    /// Rings the subscriber's bell whether or not it sleeps; whether the bell is known.
+    pub fn prompt(&self) -> bool {
+        if let Some(Subscriber { peer, .. }) = &self.subscriber {
+            peer.ring();
+        }
+        self.is_attached()
+    }
+
     /// Counts messages that found no room. The subscriber learns it in band, or from the counter when it is idle.
     pub fn count_drops(&mut self, cause: DropCause, messages: u64) {
         self.ready_for = 0;
@@ -295,6 +303,16 @@ impl Writer {
     pub fn unread_messages(&mut self) -> u64 {
         let position = self.reader_position();
         Tail::count_messages(self.ring().clone(), position)
+    }
+
+    /// Messages that were dropped.
+    pub fn dropped_messages(&self) -> u64 {
+        self.producer.dropped()
+    }
+
+    /// Where the subscriber stands when it has read everything.
+    pub fn position(&self) -> Position {
+        self.producer.committed()
     }
 
     /// Whether a message of this length, and what may have to go before it, has room now.

@@ -27,7 +27,8 @@ pub enum Packet<'a> {
         news_above: u64,
         archive: &'a [u8],
     },
-    /// Records, the first of which stands at this position.
+    /// Records, the first of which stands at this position. None: the publisher waits until all before is read, so each move
+    /// of the cursor up to there is to be told.
     Records {
         lane: LaneId,
         position: u64,
@@ -95,6 +96,15 @@ impl<'a> Packet<'a> {
             ring_bytes: 0,
             news_above: 0,
             archive,
+        }
+    }
+
+    /// Asks for each move of the cursor up to this position, where the next record goes.
+    pub fn ask(lane: LaneId, position: u64) -> Self {
+        Packet::Records {
+            lane,
+            position,
+            records: &[],
         }
     }
 

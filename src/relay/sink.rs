@@ -15,6 +15,8 @@ pub struct Sink {
     told: Position,
     /// On more unread bytes than these, as the far side sees it, it is told of each move of the cursor.
     news_above: u64,
+    /// The same until it has been told that all before this is read.
+    asked: Position,
 }
 
 /// What the far side is to be told of a reader.
@@ -67,6 +69,7 @@ impl Sink {
             sleeper: Sleeper::default(),
             told: Position(0),
             news_above,
+            asked: Position(0),
         }
     }
 
@@ -82,7 +85,7 @@ impl Sink {
         subscriber.peer.ring();
     }
 
-    /// Writes records; nothing is written on an error.
+    /// Writes records; nothing is written on an error. None at all: the far side waits for the reader.
     pub fn append(&mut self, position: u64, records: &[u8]) -> Result<(), RecordsError> {
         let due = self.replica.position().0;
         if position != due {
@@ -91,9 +94,24 @@ impl Sink {
                 due,
             });
         }
+        if records.is_empty() {
+            self.ask();
+            return Ok(());
+        }
         self.replica.append(records)?;
         self.wake();
         Ok(())
+    }
+
+    /// The publisher waits until all that has come is read.
+    fn ask(&mut self) {
+        self.asked = self.replica.position();
+        // By this a reader that is a relay knows that it has to ask, too; the next sleep retires it.
+        let parked = self.replica.storage().control(Control::Parked);
+        self.sleeper.announce(parked, || (), || false);
+        if let Some(Subscriber { peer, .. }) = &self.subscriber {
+            peer.ring();
+        }
     }
 
     pub fn set_drops(&mut self, counts: DropCounts) {
@@ -150,7 +168,7 @@ impl Sink {
 
     /// Whether the far side may wait for room: its next message might not fit behind what it believes to be unread.
     fn is_urgent(&self) -> bool {
-        self.replica.position().0 - self.told.0 > self.news_above
+        self.replica.position().0 - self.told.0 > self.news_above || self.told < self.asked
     }
 
     fn wake(&mut self) {

@@ -1,5 +1,6 @@
 //! A ring of this host that another host reads.
 
+use crate::doorbell::is_asleep;
 use crate::lane::{CursorArea, Peer, PeerMedium};
 use crate::ring::{Control, Cursor, Ending, Position, Read, Tail, Violation};
 use crate::sync::{Ordering, load_acquire};
@@ -16,6 +17,10 @@ pub struct Source {
     publisher: Peer,
     /// Whether the publisher's process has exited.
     exited: bool,
+    /// The publisher's parked counter when all had been sent.
+    parked: u64,
+    /// Up to here the other host was asked to tell of each move of the reader.
+    asked: Position,
 }
 
 /// How far a source has come.
@@ -46,6 +51,8 @@ impl Source {
             area,
             publisher,
             exited: false,
+            parked: 0,
+            asked: Position(0),
         }
     }
 
@@ -80,13 +87,32 @@ impl Source {
             Packet::Drops { lane, counts }.encode(out);
             pumped = Pumped::Some;
         }
-        if let Some(ending) = ending
-            && !self.tail.has_something()
-        {
-            Packet::Ended { lane, ending }.encode(out);
-            pumped = Pumped::Last;
+        if let Some(ending) = ending {
+            if !self.tail.has_something() {
+                Packet::Ended { lane, ending }.encode(out);
+                pumped = Pumped::Last;
+            }
+        } else if pumped == Pumped::Nothing && self.must_ask(cursor) {
+            Packet::ask(lane, self.tail.position().0).encode(out);
+            pumped = Pumped::Some;
         }
         Ok(pumped)
+    }
+
+    /// Whether the publisher waits for its reader, or has since this was asked last, and the other host does not know yet.
+    /// For a ring of which everything is sent.
+    fn must_ask(&mut self, cursor: Position) -> bool {
+        // Relaxed: the publisher rings behind it.
+        let parked = self.tail.storage().control(Control::Parked);
+        let parked = parked.load(Ordering::Relaxed);
+        let waits = is_asleep(parked) || parked != self.parked;
+        self.parked = parked;
+        let sent = self.tail.position();
+        let asks = waits && self.asked < sent && cursor < sent;
+        if asks {
+            self.asked = sent;
+        }
+        asks
     }
 
     /// Whether there is something to send.

@@ -343,6 +343,11 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.drops.count(&self.storage, cause, messages);
     }
 
+    /// Messages that were ever dropped.
+    pub fn dropped(&self) -> u64 {
+        self.drops.counts().total()
+    }
+
     /// Whether there are drops that have not been announced yet.
     #[inline]
     pub fn has_drops(&self) -> bool {

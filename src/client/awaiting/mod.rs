@@ -3,6 +3,7 @@
 //! A future polls what the blocking operation of the same name polls, and sleeps on the same bell; only who waits for
 //! the bell differs: `async-io`'s reactor.
 
+mod close;
 mod publish;
 mod reactor;
 mod receive;

@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use async_io::Timer;
 use event_listener::EventListener;
 
 use crate::client::error::PublishError;
-use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, Written};
+use crate::client::outbound::{Delivery, Outbound, Patience, ROUTE_PATIENCE, Retry, To, Written};
 use crate::client::publisher::Publisher;
 use crate::client::shared::Shared;
 use crate::client::topics::ResolvedTopic;
@@ -50,7 +51,7 @@ impl<T: Message + ?Sized> Publisher<T> {
         message: &T,
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of_name(topic)?;
-        self.outbound_mut().publish_async(id, message).await
+        self.outbound_mut().publish_async(id, message, None).await
     }
 
     /// Publishes a message to a resolved topic as [`Publisher::publish_to`] does, otherwise as
@@ -67,7 +68,27 @@ impl<T: Message + ?Sized> Publisher<T> {
         message: &T,
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of(topic)?;
-        self.outbound_mut().publish_async(id, message).await
+        self.outbound_mut().publish_async(id, message, None).await
+    }
+
+    /// Publishes a message to one subscriber as [`Publisher::publish_to_one`] does, otherwise as
+    /// [`Publisher::publish_async`].
+    ///
+    /// # Errors
+    /// As [`Publisher::publish_to_one`].
+    ///
+    /// # Panics
+    /// As [`Publisher::publish_async`].
+    pub async fn publish_to_one_async(
+        &mut self,
+        topic: &ResolvedTopic,
+        receiver: &str,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        let outbound = self.outbound_mut();
+        let delivery = outbound.publish_async(id, message, Some(receiver)).await?;
+        outbound.check_receiver(id, receiver, delivery)
     }
 }
 
@@ -76,11 +97,16 @@ impl Outbound {
         &mut self,
         id: u32,
         message: &T,
+        receiver: Option<&str>,
     ) -> Result<Delivery, PublishError> {
         let mut route = RouteWait::new(self.shared());
         poll_fn(|context| self.poll_sync(&mut route, context)).await?;
+        let to = match receiver {
+            None => To::Rest(0),
+            Some(receiver) => self.only(id, receiver)?,
+        };
         let wait = GiveUpOnDrop(self);
-        match wait.0.write(id, message, Patience::Policy, 0)? {
+        match wait.0.write(id, message, Patience::Policy, to)? {
             Written::Served(delivery) => Ok(delivery),
             Written::Waits => poll_fn(|context| wait.0.poll_served(context)).await,
         }
@@ -114,24 +140,54 @@ impl Outbound {
             if self.shared().mark().is_forked() {
                 return Poll::Ready(Err(PublishError::Forked));
             }
-            self.retire();
+            if let Some(end) = self.pause(None) {
+                ready!(self.poll_asleep(Some(end), context));
+                // One token of the readers; the sleep goes on.
+                self.bell.drain();
+                continue;
+            }
+            if let Retry::Wake | Retry::Never = self.retry() {
+                self.retire();
+            }
             let Some(deadline) = self.try_waiting() else {
+                self.retire();
                 self.bell.in_reactor.forget_moment();
                 return Poll::Ready(Ok(self.served()));
             };
-            let moment = self.moment(deadline);
-            let slept = if self.announce() {
-                ready!(self.bell.in_reactor.poll_rung_until(moment, context))
-            } else {
-                Ok(())
-            };
-            if slept.is_err() {
-                // A passing lack of memory: look again, after other tasks.
-                self.retire();
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+            match self.retry() {
+                Retry::Wake | Retry::Never => {
+                    let moment = self.moment(deadline);
+                    if self.announce() {
+                        ready!(self.poll_asleep(moment, context));
+                    }
+                }
+                Retry::Yield => {
+                    self.announce_for_good();
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Retry::Backoff { .. } => {
+                    self.announce_for_good();
+                    self.pause(Some(deadline));
+                }
             }
         }
+    }
+
+    /// Sleeps as announced, until this moment at most.
+    pub(super) fn poll_asleep(
+        &mut self,
+        moment: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let rung = self.bell.in_reactor.poll_rung_until(moment, context);
+        if ready!(rung).is_err() {
+            // A passing lack of memory: look again, after other tasks.
+            self.retire();
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_sink::Sink;
 
 use crate::client::error::PublishError;
-use crate::client::outbound::{Delivery, Patience, Written};
+use crate::client::outbound::{Delivery, Patience, To, Written};
 use crate::client::publisher::Publisher;
 use crate::client::topics::ResolvedTopic;
 use crate::message::Message;
@@ -106,7 +106,7 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
         if sink.message.is_some() {
             ready!(outbound.poll_sync(&mut sink.route, context))?;
             if let Some(message) = sink.message.take() {
-                match outbound.write(id, message.borrow(), Patience::Policy, 0)? {
+                match outbound.write(id, message.borrow(), Patience::Policy, To::Rest(0))? {
                     Written::Served(delivery) => sink.count(delivery),
                     Written::Waits => sink.waits = true,
                 }

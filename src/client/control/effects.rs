@@ -139,6 +139,7 @@ impl Control {
                 self.session.offer(route.lane, half);
                 let lane = OutLane::new(
                     route.lane,
+                    &route.subscriber_name,
                     Writer::new(ring, counters),
                     patterns,
                     route.overflow,

@@ -1,10 +1,10 @@
 //! Several messages that become visible together.
 
-use crate::lane::{Stamp, Unstamped};
+use crate::lane::{PRELUDE_BYTES, Stamp, Unstamped};
 use crate::message::Message;
 use crate::ring::record_bytes;
 
-use super::{Delivery, Outbound, Patience, PublishError, check_transport, taking};
+use super::{Delivery, Outbound, Patience, PublishError, check_room, check_transport, taking};
 
 impl Outbound {
     /// Publishes messages to a topic of the table: each subscriber gets all of them or, if they find no room, none.
@@ -16,7 +16,7 @@ impl Outbound {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
-        self.check_batch(messages)?;
+        let len = self.check_batch(messages)?;
         self.sync();
         if !self.full.is_empty() {
             self.give_up();
@@ -29,26 +29,36 @@ impl Outbound {
             return Ok(delivery);
         }
         match self.clock {
-            None => self.write_batch(id, messages, delivery, Unstamped),
+            None => self.write_batch(id, messages, len, delivery, Unstamped),
             Some(clock) => {
                 let stamp = clock.now();
                 self.stamp = Some(stamp);
-                self.write_batch(id, messages, delivery, &stamp)
+                self.write_batch(id, messages, len, delivery, &stamp)
             }
         }
     }
 
-    fn write_batch<T: Message>(
+    fn write_batch<T: Message, S: Stamp>(
         &mut self,
         id: u32,
         messages: &[T],
+        len: usize,
         mut delivery: Delivery,
-        stamp: impl Stamp,
+        stamp: S,
     ) -> Result<Delivery, PublishError> {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
         check_transport(&slot.lanes, &mut self.unconfirmed)?;
+        let patience = self.retry.patience(Patience::Policy);
+        if patience == Patience::None {
+            // As if it were one record, which takes more where the ring ends. A ring that has been read to its end has room for
+            // the longest.
+            let stamps = messages.len() * S::PREFIX_BYTES;
+            let len = (len + stamps).min(self.max_batch_bytes - PRELUDE_BYTES);
+            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)
+                .inspect_err(|_| self.routes.disturb())?;
+        }
         let topic = slot.reference(id).stamped(stamp);
         let mut unattached = false;
         for &key in &slot.lanes {
@@ -64,7 +74,7 @@ impl Outbound {
         }
         if !self.full.is_empty() {
             let count = messages.len() as u64;
-            if self.triage(unattached, Patience::Policy, count, &mut delivery) {
+            if self.triage(unattached, patience, count, &mut delivery) {
                 self.routes.disturb();
                 self.keep_batch(id, messages, delivery)?;
                 return Ok(self.wait());
@@ -95,8 +105,9 @@ impl Outbound {
         Ok(())
     }
 
-    /// Refuses messages that are too long, one by one or all together: before anybody has got some of them.
-    fn check_batch<T: Message>(&mut self, messages: &[T]) -> Result<(), PublishError> {
+    /// Refuses messages that are too long, one by one or all together: before anybody has got some of them. What they take in
+    /// a ring.
+    fn check_batch<T: Message>(&mut self, messages: &[T]) -> Result<usize, PublishError> {
         let (mut sum, limit) = (0_usize, self.max_message_bytes);
         for message in messages {
             let len = match T::ENCODED_LEN {
@@ -110,7 +121,7 @@ impl Outbound {
         }
         match self.max_batch_bytes {
             limit if sum > limit => Err(PublishError::BatchTooLarge { len: sum, limit }),
-            _ => Ok(()),
+            _ => Ok(sum),
         }
     }
 }

@@ -36,6 +36,8 @@ pub(in crate::client) struct Change {
 /// A lane of a publisher.
 pub(in crate::client) struct OutLane {
     pub(super) lane: LaneId,
+    /// Name of the subscribing client.
+    pub(super) subscriber: Box<str>,
     pub(super) writer: Writer,
     pub(super) patterns: Vec<Pattern>,
     /// Topics that one of these includes are left out.
@@ -44,23 +46,28 @@ pub(in crate::client) struct OutLane {
     sleeper: Sleeper,
     /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
     pub(super) stalled_at: Option<Position>,
+    /// Whether the other side was told that somebody waits until everything is read.
+    prompted: bool,
 }
 
 impl OutLane {
     pub(in crate::client) fn new(
         lane: LaneId,
+        subscriber: &str,
         writer: Writer,
         patterns: Vec<Pattern>,
         overflow: Overflow,
     ) -> Self {
         Self {
             lane,
+            subscriber: subscriber.into(),
             writer,
             patterns,
             excludes: Vec::new(),
             overflow,
             sleeper: Sleeper::default(),
             stalled_at: None,
+            prompted: false,
         }
     }
 
@@ -100,6 +107,13 @@ impl OutLane {
     pub(super) fn retire(&mut self) {
         let parked = self.writer.ring().control(Control::Parked);
         self.sleeper.retire(parked);
+    }
+
+    /// Tells the other side once that somebody waits until everything is read: if that is a relay, it has to ask further.
+    pub(super) fn prompt(&mut self) {
+        if !self.prompted {
+            self.prompted = self.writer.prompt();
+        }
     }
 
     pub(super) fn drop_messages(&mut self, messages: u64) {

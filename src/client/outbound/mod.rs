@@ -3,10 +3,14 @@
 mod at_once;
 mod batch;
 mod encoded;
+mod flush;
 mod lane;
+mod one;
+mod retry;
 mod routes;
 mod waiting;
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +31,14 @@ use super::mailbox::Mailbox;
 use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
+#[cfg(feature = "async")]
+pub(super) use flush::FlushDeadline;
+pub use retry::Retry;
+
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
 use encoded::{Encoded, copy};
+use flush::Departed;
 use routes::Routes;
 use waiting::{Waits, check_room};
 
@@ -56,12 +65,31 @@ pub(super) enum Patience {
     None,
 }
 
+/// Which of the lanes that take a topic get a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum To {
+    /// All but the first ones, so many, which have it already.
+    Rest(u32),
+    /// The one with this key.
+    One(usize),
+}
+
 /// How far a message has come.
 pub(super) enum Written {
     /// This has become of it.
     Served(Delivery),
     /// Some lanes are to be waited for.
     Waits,
+}
+
+/// How a publisher was opened.
+pub(super) struct Settings {
+    /// Of the longest message.
+    pub(super) max_message_bytes: usize,
+    /// Of each ring, at least.
+    pub(super) ring_bytes: usize,
+    pub(super) clock: Option<Clock>,
+    pub(super) retry: Retry,
 }
 
 /// The lanes of a publisher.
@@ -91,12 +119,14 @@ pub(super) struct Outbound {
     max_batch_bytes: usize,
     /// What messages are stamped with.
     clock: Option<Clock>,
+    retry: Retry,
     /// The stamp of the message under way; none without a clock.
     stamp: Option<Timestamp>,
     /// Lanes that had no room for a message, with their keys; empty once it is served.
     full: Vec<(usize, LaneId)>,
     /// Of those, the ones that are waited for.
     waits: Waits,
+    departed: Departed,
 }
 
 impl Outbound {
@@ -105,10 +135,14 @@ impl Outbound {
         mailbox: Arc<Mailbox<WriterCommand>>,
         bell: BellReceiver,
         topics: TopicTable,
-        max_message_bytes: usize,
-        ring_bytes: usize,
-        clock: Option<Clock>,
+        settings: Settings,
     ) -> Self {
+        let Settings {
+            max_message_bytes,
+            ring_bytes,
+            clock,
+            retry,
+        } = settings;
         Self {
             mark: shared.mark(),
             epoch_word: shared.joined().epoch.clone(),
@@ -128,9 +162,11 @@ impl Outbound {
             // With what has to stand before it, that is what every ring holds.
             max_batch_bytes: max_payload_bytes(ring_bytes),
             clock,
+            retry,
             stamp: None,
             full: Vec::new(),
             waits: Waits::new(),
+            departed: Departed::default(),
         }
     }
 
@@ -149,29 +185,42 @@ impl Outbound {
         if served == 0 {
             self.sync();
         }
-        let delivery = match self.write(id, message, patience, served)? {
+        self.serve(id, message, patience, To::Rest(served))
+    }
+
+    /// Publishes to lanes that are known.
+    fn serve<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+        to: To,
+    ) -> Result<Delivery, PublishError> {
+        let delivery = match self.write(id, message, patience, to)? {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
         };
-        if self.full.is_empty() && self.clock.is_none() {
+        // Who refuses to wait asks all lanes for room before it writes to one.
+        let asks_first = self.retry == Retry::Never && self.lanes.len() > 1;
+        if self.full.is_empty() && self.clock.is_none() && !asks_first {
             self.routes.calm_down();
         }
         Ok(delivery)
     }
 
-    /// Writes a message to the lanes with room, but for the first ones, so many, that have it already; does with the others
-    /// what their policies say, but for waiting.
+    /// Writes a message to the lanes with room; does with the others what their policies say, but for waiting.
     #[inline]
     pub(super) fn write<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
         patience: Patience,
-        served: u32,
+        to: To,
     ) -> Result<Written, PublishError> {
+        let patience = self.retry.patience(patience);
         match self.clock {
-            None => self.write_with(id, message, patience, served, Unstamped),
-            Some(clock) => self.write_stamped(id, message, patience, clock),
+            None => self.write_with(id, message, patience, to, Unstamped),
+            Some(clock) => self.write_stamped(id, message, patience, to, clock),
         }
     }
 
@@ -181,11 +230,12 @@ impl Outbound {
         id: u32,
         message: &T,
         patience: Patience,
+        to: To,
         clock: Clock,
     ) -> Result<Written, PublishError> {
         let stamp = clock.now();
         self.stamp = Some(stamp);
-        self.write_with(id, message, patience, 0, &stamp)
+        self.write_with(id, message, patience, to, &stamp)
     }
 
     #[inline]
@@ -194,7 +244,7 @@ impl Outbound {
         id: u32,
         message: &T,
         patience: Patience,
-        served: u32,
+        to: To,
         stamp: S,
     ) -> Result<Written, PublishError> {
         if !self.full.is_empty() {
@@ -207,7 +257,11 @@ impl Outbound {
             .slot(id, self.routes.version, taking(&self.lanes));
         check_transport(&slot.lanes, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
-        if patience == Patience::None && !slot.lanes.is_empty() {
+        let (keys, served) = match &to {
+            To::Rest(served) => (&slot.lanes[*served as usize..], *served),
+            To::One(key) => (slice::from_ref(key), 0),
+        };
+        if patience == Patience::None && !keys.is_empty() {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,
                 self.max_message_bytes,
@@ -216,7 +270,7 @@ impl Outbound {
                 return Err(PublishError::TooLarge { len, limit });
             }
             // Whoever waits for room now waits for this message, until the next one.
-            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)
+            check_room(&mut self.waits, &mut self.lanes, keys, len)
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let mut delivery = Delivery {
@@ -227,7 +281,7 @@ impl Outbound {
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
         let mut unattached = false;
-        for &key in &slot.lanes[served as usize..] {
+        for &key in keys {
             // Without a stamp that was tried.
             if S::PREFIX_BYTES > 0
                 && T::ENCODED_LEN.is_some()
@@ -359,10 +413,7 @@ impl Outbound {
                         lane.writer.attach(cursor, peer);
                     }
                 }
-                WriterCommand::End { lane } => {
-                    self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes.changed();
-                }
+                WriterCommand::End { lane } => self.part_from(lane),
                 WriterCommand::Lost { lane } => {
                     let unread = self
                         .lane_mut(lane)
@@ -372,11 +423,19 @@ impl Outbound {
                         false => self.waits.messages_for(lane),
                     };
                     *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0) + waiting;
-                    self.lanes.retain(|_, other| other.lane != lane);
-                    self.routes.changed();
+                    self.part_from(lane);
                 }
             }
         }
+    }
+
+    /// A lane has ended.
+    fn part_from(&mut self, lane: LaneId) {
+        let mut lanes = self.lanes.iter();
+        if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
+            self.departed.note(self.lanes.remove(key));
+        }
+        self.routes.changed();
     }
 
     fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {

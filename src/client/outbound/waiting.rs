@@ -3,6 +3,7 @@
 //! What waits is a value, [`Waits`]; who sleeps meanwhile is up to a driver: [`Outbound::wait`] blocks its thread, a future
 //! polls. Both try all lanes, announce their sleep, sleep on the bell until the next deadline, and retire it.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
@@ -15,7 +16,7 @@ use crate::wire::{LaneId, Overflow};
 
 use crate::client::shared::Command;
 
-use super::{Delivery, OutLane, Outbound, Patience, PublishError};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, Retry};
 
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
@@ -30,10 +31,15 @@ pub(super) struct Waits {
     delivery: Delivery,
     /// Whether a sleep is announced and not retired.
     announced: bool,
+    /// How long the last sleep between two attempts could have been; see [`Retry::next_pause`].
+    pause: Duration,
+    /// The end of such a sleep that a future is in.
+    #[cfg(feature = "async")]
+    pause_end: Option<Instant>,
 }
 
 /// A lane that is waited for.
-struct Waiting {
+pub(super) struct Waiting {
     key: usize,
     /// Tells whether the lane at `key` is still the same.
     lane: LaneId,
@@ -55,6 +61,9 @@ impl Waits {
             started: Instant::now(),
             delivery: Delivery::default(),
             announced: false,
+            pause: Duration::ZERO,
+            #[cfg(feature = "async")]
+            pause_end: None,
         }
     }
 
@@ -78,6 +87,24 @@ impl Waits {
         &mut self.messages[..messages]
     }
 
+    /// One more lane is waited for.
+    pub(super) fn add(&mut self, waiting: Waiting) {
+        self.lanes.push(waiting);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Tells the other sides of the lanes that they are waited for.
+    pub(super) fn prompt(&self, lanes: &mut Slab<OutLane>) {
+        for waiting in &self.lanes {
+            if let Some(lane) = waiting.lane(lanes) {
+                lane.prompt();
+            }
+        }
+    }
+
     /// Nobody is waited for any more, nor for the message that was refused.
     pub(super) fn forget(&mut self) {
         self.lanes.clear();
@@ -88,10 +115,26 @@ impl Waits {
         self.topic = topic;
         self.started = Instant::now();
         self.delivery = delivery;
+        self.pause = Duration::ZERO;
+        #[cfg(feature = "async")]
+        {
+            self.pause_end = None;
+        }
     }
 }
 
 impl Waiting {
+    /// A lane whose reader stands here and is to move on, for as long as that takes.
+    pub(super) fn for_reader(key: usize, lane: LaneId, seen: Position) -> Self {
+        Self {
+            key,
+            lane,
+            deadline: Duration::MAX,
+            stalls: false,
+            seen,
+        }
+    }
+
     /// The lane, unless it has ended.
     fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
         lanes
@@ -122,11 +165,8 @@ pub(super) fn check_room(
             && let Some(deadline) = lane.deadline()
         {
             waits.lanes.push(Waiting {
-                key,
-                lane: lane.lane,
                 deadline,
-                stalls: false,
-                seen,
+                ..Waiting::for_reader(key, lane.lane, seen)
             });
         }
     }
@@ -158,7 +198,7 @@ impl Outbound {
             let lane = &mut self.lanes[key];
             let asked = lane.deadline();
             if lane.writer.is_closed() {
-                self.lanes.remove(key);
+                self.departed.note(self.lanes.remove(key));
                 self.routes.changed();
             } else if asked.is_some() || answered && !lane.writer.is_attached() {
                 let asked = asked.unwrap_or(Duration::ZERO);
@@ -174,7 +214,7 @@ impl Outbound {
                 delivery.dropped += 1;
                 if lane.overflow == Overflow::Disconnect {
                     lane.writer.disconnect();
-                    self.lanes.remove(key);
+                    self.departed.note(self.lanes.remove(key));
                     self.routes.changed();
                     self.shared.command(Command::Disconnect(lane_id));
                 }
@@ -192,14 +232,47 @@ impl Outbound {
                 backoff.snooze();
                 continue;
             }
-            if self.announce() {
-                let left = next.saturating_sub(self.waits.started.elapsed());
-                // An error is a passing lack of memory: look again, which is what follows.
-                let _ = self.bell.wait(Some(left));
+            match self.retry {
+                Retry::Wake | Retry::Never => {
+                    if self.announce() {
+                        let left = next.saturating_sub(self.waits.started.elapsed());
+                        // An error is a passing lack of memory: look again, which is what follows.
+                        let _ = self.bell.wait(Some(left));
+                    }
+                    self.retire();
+                }
+                Retry::Yield => {
+                    self.announce_for_good();
+                    thread::yield_now();
+                }
+                Retry::Backoff { .. } => {
+                    self.announce_for_good();
+                    self.count_parked();
+                    thread::sleep(self.next_pause(next));
+                }
             }
-            self.retire();
         }
+        self.retire();
         self.served()
+    }
+
+    /// The sleep before the next attempt, which ends with this deadline, from the start.
+    fn next_pause(&mut self, deadline: Duration) -> Duration {
+        let left = deadline.saturating_sub(self.waits.started.elapsed());
+        self.retry.next_pause(&mut self.waits.pause).min(left)
+    }
+
+    /// The end of the sleep that a future is in between two attempts, as long as it is not over. `after` begins one, which ends
+    /// with this deadline, from the start.
+    #[cfg(feature = "async")]
+    pub(in crate::client) fn pause(&mut self, after: Option<Duration>) -> Option<Instant> {
+        if let Some(deadline) = after {
+            self.count_parked();
+            self.waits.pause_end = Instant::now().checked_add(self.next_pause(deadline));
+        }
+        let end = self.waits.pause_end.filter(|end| Instant::now() < *end);
+        self.waits.pause_end = end;
+        end
     }
 
     /// Tries each lane that is waited for once more. The next deadline, from the start; `None` when all are served.
@@ -207,11 +280,22 @@ impl Outbound {
         self.take_news();
         let waited = self.waits.started.elapsed();
         let mut lanes = std::mem::take(&mut self.waits.lanes);
-        lanes.retain_mut(|waiting| self.try_again(waiting, waited));
+        lanes.retain_mut(|waiting| {
+            let waits = self.try_again(waiting, waited);
+            if !waits && let Some(lane) = waiting.lane(&mut self.lanes) {
+                lane.retire();
+            }
+            waits
+        });
         // Its memory is kept for the next time.
         self.waits.lanes = lanes;
         let deadlines = self.waits.lanes.iter().map(|waiting| waiting.deadline);
         deadlines.min()
+    }
+
+    #[cfg(feature = "async")]
+    pub(in crate::client) fn retry(&self) -> Retry {
+        self.retry
     }
 
     /// When a deadline that [`Outbound::try_waiting`] has given is over; `None` where the clock ends before.
@@ -248,7 +332,7 @@ impl Outbound {
         }
         if lane.writer.is_closed() {
             lane.writer.counters().blocked(waited);
-            self.lanes.remove(waiting.key);
+            self.departed.note(self.lanes.remove(waiting.key));
             self.routes.changed();
             return false;
         }
@@ -271,6 +355,22 @@ impl Outbound {
         if self.shared.mark().is_forked() {
             return false;
         }
+        self.announce_lanes();
+        let sleeps = !self.may_go_on();
+        if sleeps {
+            self.count_parked();
+        }
+        sleeps
+    }
+
+    /// Says once, for all attempts to come, that somebody waits: readers tell of every message from then on, and ring once.
+    pub(in crate::client) fn announce_for_good(&mut self) {
+        if !self.waits.announced && !self.shared.mark().is_forked() {
+            self.announce_lanes();
+        }
+    }
+
+    fn announce_lanes(&mut self) {
         self.waits.announced = true;
         for waiting in &self.waits.lanes {
             // One fence, below, for all of them.
@@ -279,11 +379,6 @@ impl Outbound {
             }
         }
         fence(Ordering::SeqCst);
-        let sleeps = !self.may_go_on();
-        if sleeps {
-            self.count_parked();
-        }
-        sleeps
     }
 
     /// The sleep is over. Does nothing if none is announced.

@@ -1,0 +1,141 @@
+//! Waiting until subscribers have read what was written for them.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::Backoff;
+
+use crate::client::closing::{Closed, ClosedLane};
+
+use super::waiting::Waiting;
+use super::{OutLane, Outbound};
+
+/// What subscribers had not read when their lanes ended.
+#[derive(Default)]
+pub(super) struct Departed {
+    /// The last ones.
+    lanes: Vec<ClosedLane>,
+    /// Messages of those before.
+    unlisted: u64,
+}
+
+/// The end of a wait until everything is read.
+pub(in crate::client) struct FlushDeadline {
+    started: Instant,
+    timeout: Duration,
+}
+
+impl Departed {
+    /// Notes a lane that has ended.
+    pub(super) fn note(&mut self, mut lane: OutLane) {
+        let lane = ClosedLane {
+            has_ended: true,
+            ..lane.shortfall()
+        };
+        if lane.unread > 0 {
+            if self.lanes.len() == MOST_DEPARTED {
+                self.unlisted += self.lanes.remove(0).unread;
+            }
+            self.lanes.push(lane);
+        }
+    }
+}
+
+impl FlushDeadline {
+    pub(in crate::client) fn after(timeout: Duration) -> Self {
+        Self {
+            started: Instant::now(),
+            timeout,
+        }
+    }
+
+    /// `None` where the clock ends before.
+    #[cfg(feature = "async")]
+    pub(in crate::client) fn moment(&self) -> Option<Instant> {
+        self.started.checked_add(self.timeout)
+    }
+
+    /// What is left; `None` when it is over.
+    fn left(&self) -> Option<Duration> {
+        let left = self.timeout.saturating_sub(self.started.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+impl Outbound {
+    /// Waits until all subscribers have read everything, at most so long.
+    pub(in crate::client) fn flush(&mut self, timeout: Duration) {
+        let deadline = FlushDeadline::after(timeout);
+        let backoff = Backoff::new();
+        self.give_up();
+        while let Some(left) = self.look_for_unread(&deadline) {
+            if !backoff.is_completed() {
+                backoff.snooze();
+                continue;
+            }
+            if self.announce_flush() {
+                // An error is a passing lack of memory: look again, which is what follows.
+                let _ = self.bell.wait(Some(left));
+            }
+            self.retire();
+        }
+    }
+
+    /// Finds the lanes that are not read to their end: those are waited for now. How long that may still take; `None` when
+    /// there are none, or the time is over. No sleep may be announced.
+    pub(in crate::client) fn look_for_unread(
+        &mut self,
+        deadline: &FlushDeadline,
+    ) -> Option<Duration> {
+        self.take_news();
+        self.waits.forget();
+        for (key, lane) in &mut self.lanes {
+            let seen = lane.writer.reader_position();
+            if seen != lane.writer.position() && !lane.writer.is_closed() {
+                self.waits.add(Waiting::for_reader(key, lane.lane, seen));
+            }
+        }
+        let left = deadline.left().filter(|_| !self.waits.is_empty());
+        if left.is_none() {
+            self.waits.forget();
+        }
+        left
+    }
+
+    /// As [`Outbound::announce`]; has those who pass messages on to other hosts tell at once how far they are read there.
+    pub(in crate::client) fn announce_flush(&mut self) -> bool {
+        let sleeps = self.announce();
+        if sleeps {
+            // Behind the announcement, by which they know that somebody waits.
+            self.waits.prompt(&mut self.lanes);
+        }
+        sleeps
+    }
+
+    /// What subscribers have not got, of lanes that have ended and of those that have not.
+    pub(in crate::client) fn shortfalls(&mut self) -> Closed {
+        self.take_news();
+        let Departed {
+            mut lanes,
+            unlisted,
+        } = std::mem::take(&mut self.departed);
+        let present = self.lanes.iter_mut().map(|(_, lane)| lane);
+        let present = present.map(OutLane::shortfall);
+        lanes.extend(present.filter(|lane| !lane.has_ended || lane.unread > 0));
+        Closed { lanes, unlisted }
+    }
+}
+
+impl OutLane {
+    /// What its subscriber has not got so far.
+    fn shortfall(&mut self) -> ClosedLane {
+        ClosedLane {
+            subscriber: self.subscriber.to_string(),
+            has_ended: self.writer.is_closed(),
+            unread: self.writer.unread_messages(),
+            dropped: self.writer.dropped_messages(),
+        }
+    }
+}
+
+/// Lanes that have ended and are listed one by one.
+const MOST_DEPARTED: usize = 256;

@@ -1,0 +1,57 @@
+//! Publishing to one named subscriber.
+
+use crate::message::Message;
+
+use super::{Delivery, Outbound, Patience, PublishError, To, check_transport, taking};
+
+impl Outbound {
+    /// Publishes to the subscriber of this name only.
+    pub(in crate::client) fn publish_to_one<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        receiver: &str,
+        message: &T,
+    ) -> Result<Delivery, PublishError> {
+        if self.mark.is_forked() {
+            return Err(PublishError::Forked);
+        }
+        self.sync();
+        let to = self.only(id, receiver)?;
+        let delivery = self.serve(id, message, Patience::Policy, to)?;
+        self.check_receiver(id, receiver, delivery)
+    }
+
+    /// The lane of the client of this name, of those that take the topic; of several the one that came first.
+    pub(in crate::client) fn only(&mut self, id: u32, receiver: &str) -> Result<To, PublishError> {
+        let lanes = &self.lanes;
+        let slot = self.topics.slot(id, self.routes.version, taking(lanes));
+        check_transport(&slot.lanes, &mut self.unconfirmed)?;
+        let keys = slot.lanes.iter().copied();
+        let named = keys.filter(|key| *lanes[*key].subscriber == *receiver);
+        // The broker numbers lanes as they come.
+        match named.min_by_key(|key| lanes[*key].lane) {
+            Some(key) => Ok(To::One(key)),
+            None => Err(self.no_receiver(id, receiver)),
+        }
+    }
+
+    /// Refuses what has become of a message whose receiver went just then.
+    pub(in crate::client) fn check_receiver(
+        &self,
+        id: u32,
+        receiver: &str,
+        delivery: Delivery,
+    ) -> Result<Delivery, PublishError> {
+        match delivery.lanes + delivery.dropped {
+            0 => Err(self.no_receiver(id, receiver)),
+            _ => Ok(delivery),
+        }
+    }
+
+    fn no_receiver(&self, id: u32, receiver: &str) -> PublishError {
+        PublishError::NoReceiver {
+            receiver: receiver.to_owned(),
+            topic: self.topics.topic(id).clone(),
+        }
+    }
+}
