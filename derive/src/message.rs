@@ -2,14 +2,18 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, DeriveInput, Error, LitInt, LitStr, Result};
+use syn::{Attribute, DeriveInput, Error, LitBool, LitInt, LitStr, Result};
 
 use crate::describe;
 
 /// `Message` for a type, with its `Describe`.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let describe = describe::expand(input)?;
-    let Identity { name, version } = Identity::parse(input)?;
+    let Identity {
+        name,
+        version,
+        conflates,
+    } = Identity::parse(input)?;
     let ident = &input.ident;
     Ok(quote! {
         #describe
@@ -20,6 +24,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
             const ENCODED_LEN: ::core::option::Option<usize> =
                 ::ringmain::message::rkyv_codec::constant_len::<Self>();
+
+            const CONFLATES: bool = #conflates;
 
             fn message_type() -> &'static ::ringmain::message::MessageType {
                 static TYPE: ::std::sync::OnceLock<::ringmain::message::MessageType> = ::std::sync::OnceLock::new();
@@ -53,21 +59,31 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 struct Identity {
     name: LitStr,
     version: u32,
+    conflates: bool,
 }
 
 impl Identity {
     fn parse(input: &DeriveInput) -> Result<Self> {
-        let (mut name, mut version) = (None, 1);
+        let mut written = Written::default();
         for attribute in input
             .attrs
             .iter()
             .filter(|attribute| attribute.path().is_ident("message"))
         {
-            parse_attribute(attribute, &mut name, &mut version)?;
+            written.parse(attribute)?;
         }
+        let Written {
+            name,
+            version,
+            conflates,
+        } = written;
         let name = name.ok_or_else(|| Error::new_spanned(&input.ident, missing_name(input)))?;
         match name.value().len() {
-            1..=MAX_NAME_BYTES => Ok(Self { name, version }),
+            1..=MAX_NAME_BYTES => Ok(Self {
+                name,
+                version: version.unwrap_or(1),
+                conflates: conflates.unwrap_or(true),
+            }),
             len => Err(Error::new_spanned(
                 name,
                 format!("a message name has 1 to {MAX_NAME_BYTES} bytes, this one has {len}"),
@@ -76,21 +92,31 @@ impl Identity {
     }
 }
 
-fn parse_attribute(
-    attribute: &Attribute,
-    name: &mut Option<LitStr>,
-    version: &mut u32,
-) -> Result<()> {
-    attribute.parse_nested_meta(|meta| {
-        if meta.path.is_ident("name") {
-            *name = Some(meta.value()?.parse()?);
-        } else if meta.path.is_ident("version") {
-            *version = meta.value()?.parse::<LitInt>()?.base10_parse()?;
-        } else {
-            return Err(meta.error("expected `name = \"...\"` or `version = ...`"));
-        }
-        Ok(())
-    })
+/// What stands in the attributes.
+#[derive(Default)]
+struct Written {
+    name: Option<LitStr>,
+    version: Option<u32>,
+    conflates: Option<bool>,
+}
+
+impl Written {
+    fn parse(&mut self, attribute: &Attribute) -> Result<()> {
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("name") {
+                self.name = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("version") {
+                self.version = Some(meta.value()?.parse::<LitInt>()?.base10_parse()?);
+            } else if meta.path.is_ident("conflate") {
+                self.conflates = Some(meta.value()?.parse::<LitBool>()?.value);
+            } else {
+                return Err(
+                    meta.error("expected `name = \"...\"`, `version = ...` or `conflate = false`")
+                );
+            }
+            Ok(())
+        })
+    }
 }
 
 fn missing_name(input: &DeriveInput) -> String {

@@ -37,7 +37,7 @@ pub struct LoomCursor {
 #[derive(Debug)]
 struct Shared<H> {
     cells: Vec<Cell<H>>,
-    control: [AtomicU64; 8],
+    control: [AtomicU64; 9],
 }
 
 /// The first half is atomic, for it may be a commit word; the second is a detail or payload.
@@ -163,6 +163,7 @@ impl<H: Half> Read for Ring<H> {
             Control::Parked => 2,
             Control::DroppedFull => 3,
             Control::Water => 7,
+            Control::Start => 8,
             Control::DroppedDeadline => 4,
             Control::Intent => 5,
             Control::Oldest => 6,

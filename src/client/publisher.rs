@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use crate::counters::Role;
 use crate::lane::{
-    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, PRELUDE_BYTES,
+    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium, PRELUDE_BYTES,
+    longest_parcel, table,
 };
 use crate::message::{Bytes, Clock, Message, MessageType};
-use crate::ring::{capacity_for, max_payload_bytes};
+use crate::ring::{capacity_for, lossy, max_payload_bytes, record_bytes};
+use crate::segment::Kind;
+use crate::table::bytes_for;
 use crate::topic::Topic;
 use crate::wire::{HandleId, PublisherSpec, ToBroker};
 
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
-use super::outbound::{Delivery, Outbound, Patience, Retry, Settings};
+use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings};
 use super::shared::{Command, PublisherPort, Shared};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
 
@@ -59,6 +62,8 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     block_cap: Option<Duration>,
     clock: Option<Clock>,
     retry: Retry,
+    history: u32,
+    history_bytes: usize,
     /// Instead of the type's own.
     message_type: Option<MessageType>,
     message: PhantomData<fn(&T)>,
@@ -98,6 +103,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             block_cap: None,
             clock: None,
             retry: Retry::default(),
+            history: 0,
+            history_bytes: DEFAULT_HISTORY_BYTES,
             message_type: None,
             message: PhantomData,
         }
@@ -138,6 +145,35 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
         self
     }
 
+    /// Keeps the last messages of each topic, so many, for subscribers that come later and ask for a
+    /// [`snapshot`](super::SubscriberBuilder::snapshot), and for [`Client::last_values`](super::Client::last_values). A batch counts as one.
+    /// Nothing is kept unless this is set; 63 are possible. They are gone with the publisher's process.
+    ///
+    /// Costs a copy for each message, and a lock that nobody but the control thread of this client takes besides, for each
+    /// new lane.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut publisher = client.publisher::<Bytes>("config/*").history(1).open()?;
+    /// publisher.publish("config/color", Bytes::new(b"blue"))?;
+    /// // Whoever subscribes with a snapshot from now on gets it.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn history(mut self, messages: u32) -> Self {
+        self.history = messages;
+        self
+    }
+
+    /// Memory for what [`history`](Self::history) keeps, in bytes, rounded up to a power of two; 4 MiB unless set, which is
+    /// enough for the last quotes of some 10,000 topics. When it is used up, the topics give way that were published to
+    /// longest ago.
+    pub fn history_bytes(mut self, bytes: usize) -> Self {
+        self.history_bytes = bytes;
+        self
+    }
+
     /// Opens the publisher. When this returns, the lanes to all present subscribers exist. Waits for the broker, ten
     /// seconds at most, for no subscriber.
     ///
@@ -152,6 +188,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             .unwrap_or_else(|| T::message_type());
         message_type.validate()?;
         let shared = self.client.shared();
+        let history = self.make_history()?;
         let bell = shared.new_bell()?;
         let id = shared.next_handle();
         let topics = TopicTable::new();
@@ -160,6 +197,9 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
             ring_bytes,
+            lossy_bytes: lossy_bytes(self.max_message_bytes).max(ring_bytes),
+            table_bytes: table_bytes(self.max_message_bytes, 1).max(ring_bytes),
+            history: history.as_ref().map(|history| history.gate.clone()),
             message_type: message_type.to_string(),
             counters: shared.counters().handle(
                 Role::Publisher,
@@ -173,8 +213,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             message_type: message_type.clone(),
             max_message_bytes: self.max_message_bytes as u64,
             block_cap: self.block_cap,
-            history: 0,
-            conflates: true,
+            history: self.history,
+            conflates: T::CONFLATES,
         };
         let guard = OpenPublisher { shared, id };
         shared.command(Command::AddPublisher(id, Arc::new(port)));
@@ -195,6 +235,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
                 clock: self.clock,
                 retry: self.retry,
             },
+            history,
         );
         outbound.sync();
         Ok(Publisher {
@@ -204,6 +245,40 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             _client: self.client.clone(),
             message: PhantomData,
         })
+    }
+
+    fn make_history(&self) -> Result<Option<History>, RequestError> {
+        if self.history == 0 {
+            return Ok(None);
+        }
+        let size = |what, asked: usize, most: usize| RequestError::Size {
+            what,
+            asked: asked as u64,
+            least: 0,
+            most: most as u64,
+        };
+        if self.history > MOST_HISTORY {
+            let (asked, most) = (self.history as usize, MOST_HISTORY as usize);
+            return Err(size("history", asked, most));
+        }
+        let least = table_bytes(self.max_message_bytes, self.history);
+        let bytes = self.history_bytes.checked_next_power_of_two();
+        let bytes = bytes
+            .map(|bytes| bytes.max(least))
+            .filter(|bytes| *bytes <= MAX_RING_BYTES)
+            .ok_or_else(|| {
+                size(
+                    "history_bytes",
+                    self.history_bytes.max(least),
+                    MAX_RING_BYTES,
+                )
+            })?;
+        let options = self.client.shared().options();
+        let memory = OwnMedium::create(Kind::Table, bytes, options)?;
+        let table = table(memory.clone(), self.history)
+            .map_err(|_| size("history_bytes", bytes, MAX_RING_BYTES))?;
+        let gate = Arc::new(Gate::new(memory, table.sequence()));
+        Ok(Some(History { table, gate }))
     }
 
     fn checked_ring_bytes(&self) -> Result<usize, RequestError> {
@@ -453,6 +528,19 @@ impl Drop for OpenPublisher<'_> {
     }
 }
 
+/// Bytes of a lossy ring for messages of this length.
+fn lossy_bytes(max_message_bytes: usize) -> usize {
+    let longest = longest_parcel(record_bytes(max_message_bytes));
+    lossy::capacity_for(longest).unwrap_or(usize::MAX)
+}
+
+/// Bytes of a table that holds so many messages of each topic, as long as they may be.
+fn table_bytes(max_message_bytes: usize, history: u32) -> usize {
+    let longest = longest_parcel(record_bytes(max_message_bytes));
+    let bytes = bytes_for(longest, history + 1).max(MIN_RING_BYTES);
+    bytes.checked_next_power_of_two().unwrap_or(usize::MAX)
+}
+
 fn too_many(_: TooManyTopics) -> PublishError {
     PublishError::TooManyTopics {
         limit: MAX_TOPIC_IDS,
@@ -461,3 +549,7 @@ fn too_many(_: TooManyTopics) -> PublishError {
 
 /// A quarter of what the default ring could take.
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Memory of a history, in bytes, unless told otherwise.
+const DEFAULT_HISTORY_BYTES: usize = 4 * 1024 * 1024;
+/// Messages of a topic that can be kept.
+const MOST_HISTORY: u32 = 63;

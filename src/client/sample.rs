@@ -72,6 +72,19 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
         self.lane.reader().timestamp()
     }
 
+    /// Whether it was published before the subscription, and kept by its publisher; see
+    /// [`snapshot`](super::SubscriberBuilder::snapshot). Its [`sequence`](Self::sequence) is then its number among all that
+    /// the publisher has kept.
+    pub fn is_snapshot(&self) -> bool {
+        self.lane.reader().is_snapshot()
+    }
+
+    /// How many earlier messages on its topic it has taken the place of since the last one that came; more than 0 only
+    /// with the policy [`Overflow::Conflate`](crate::Overflow::Conflate).
+    pub fn skipped(&self) -> u64 {
+        self.lane.reader().skipped()
+    }
+
     /// The type that its publisher declared.
     pub fn message_type(&self) -> &MessageType {
         &self.lane.publisher().message_type

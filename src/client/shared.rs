@@ -17,7 +17,7 @@ use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
 use super::error::RequestError;
 use super::inbound::SubscriberPort;
 use super::mailbox::Mailbox;
-use super::outbound::WriterCommand;
+use super::outbound::{Gate, WriterCommand};
 use super::session::Reply;
 use super::topics::LiveTopics;
 
@@ -79,8 +79,24 @@ pub(super) struct PublisherPort {
     pub(super) live: Arc<LiveTopics>,
     /// Smallest ring that its messages need, in bytes; a power of two.
     pub(super) ring_bytes: usize,
+    /// Smallest lossy ring that its messages need, in bytes; a power of two.
+    pub(super) lossy_bytes: usize,
+    /// Size of a table for its messages, in bytes; a power of two.
+    pub(super) table_bytes: usize,
+    /// Where it keeps messages, what new lanes have to pass.
+    pub(super) history: Option<Arc<Gate>>,
     pub(super) message_type: String,
     pub(super) counters: Arc<HandleSlot>,
+}
+
+impl PublisherPort {
+    /// Tells the publisher something; a new lane begins with that, where there is a history.
+    pub(super) fn post(&self, command: WriterCommand) {
+        match (&self.history, command.new_memory()) {
+            (Some(history), Some(memory)) => history.begin(&memory, || self.mailbox.post(command)),
+            _ => self.mailbox.post(command),
+        }
+    }
 }
 
 impl Shared {

@@ -9,8 +9,8 @@ use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
 use crate::message::{Message, MessageType, ViewError};
 use crate::ring::DropCause;
-use crate::topic::{Pattern, TopicError};
-use crate::wire::{HandleId, HistoryUse, Overflow, SubscriberSpec, ToBroker};
+use crate::topic::{Pattern, Selection, TopicError};
+use crate::wire::{HandleId, HistoryUse, Overflow, Refusal, SubscriberSpec, ToBroker};
 
 use super::client::Client;
 use super::error::{RecvError, RequestError};
@@ -59,6 +59,9 @@ pub trait Receive {
 
     /// [`Message::ENCODED_LEN`] of the type.
     const ENCODED_LEN: Option<usize> = None;
+
+    /// [`Message::CONFLATES`] of the type.
+    const CONFLATES: bool = true;
 
     /// The type of messages that is taken; `None` takes every type.
     fn accepts() -> Option<&'static MessageType>;
@@ -138,6 +141,7 @@ pub struct SubscriberBuilder<'a, T: ?Sized> {
     ring_bytes: usize,
     self_delivery: bool,
     events: bool,
+    history: HistoryUse,
     message: PhantomData<fn() -> Box<T>>,
 }
 
@@ -154,6 +158,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             ring_bytes: 0,
             self_delivery: true,
             events: false,
+            history: HistoryUse::None,
             message: PhantomData,
         }
     }
@@ -207,6 +212,28 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         self
     }
 
+    /// First gives what publishers have kept of the topics that the patterns select
+    /// ([`PublisherBuilder::history`](super::PublisherBuilder::history)): of each topic the last messages, oldest first,
+    /// marked by [`Sample::is_snapshot`]. Each publisher's messages follow without a gap and without a repetition: a topic
+    /// that is published to while its last messages are read comes with what is published only.
+    ///
+    /// It does not have to wait for a message: what is kept comes while the publisher rests, too, not once its process has
+    /// ended. Patterns that are added later select what is published only.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut subscriber = client.subscriber::<Bytes>("config/**").snapshot().open()?;
+    /// let sample = subscriber.recv()?;
+    /// println!("{} {}", sample.topic(), if sample.is_snapshot() { "was" } else { "is now" });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(mut self) -> Self {
+        self.history = HistoryUse::Snapshot;
+        self
+    }
+
     /// Has `recv` tell of publishers that are gone, each behind its last message, and of lanes that fill up, as
     /// [`RecvError::Event`]. Costs some tens of nanoseconds for each message.
     ///
@@ -249,6 +276,13 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         }
         if let Some(message_type) = T::accepts() {
             message_type.validate()?;
+            if self.overflow == Overflow::Conflate && !T::CONFLATES {
+                return Err(RequestError::Refused(Refusal::NotConflated {
+                    topic: patterns.join(" "),
+                    client: self.client.shared().name().to_owned(),
+                    message_type: message_type.to_string(),
+                }));
+            }
         }
         let shared = self.client.shared();
         let bell = shared.new_bell()?;
@@ -263,6 +297,10 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
                 &patterns.join(" "),
                 &T::accepts().map_or_else(String::new, ToString::to_string),
             ),
+            Selection {
+                patterns: parse(&patterns)?,
+                excludes: parse(&excludes)?,
+            },
         )?);
         let spec = SubscriberSpec {
             patterns: patterns.clone(),
@@ -272,7 +310,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             self_delivery: self.self_delivery,
             excludes,
             queue: None,
-            history: HistoryUse::None,
+            history: self.history,
         };
         let guard = OpenSubscriber { shared, id };
         shared.command(Command::AddSubscriber(id, port.clone()));
@@ -388,6 +426,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
                 self.patterns.push(pattern);
             }
         }
+        self.inbound.set_patterns(parse(&self.patterns)?);
         self.inbound.counters().rename(&self.patterns.join(" "));
         Ok(())
     }
@@ -423,7 +462,8 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     fn message(&mut self, lane: usize) -> Result<Sample<'_, T>, RecvError> {
         // In this branch the length is a constant, and little is left of the check.
         let found = self.inbound.lane(lane);
-        if T::ENCODED_LEN == Some(found.reader().len_bytes())
+        if T::ENCODED_LEN.is_some()
+            && T::ENCODED_LEN == found.reader().len_in_ring()
             && let Ok(checked) = sample::check::<T>(found)
         {
             return Ok(Sample::new(self.inbound.lane(lane), checked));
@@ -454,6 +494,7 @@ impl<T: Message + ?Sized> Receive for T {
     type View = T::View;
 
     const ENCODED_LEN: Option<usize> = T::ENCODED_LEN;
+    const CONFLATES: bool = T::CONFLATES;
 
     fn accepts() -> Option<&'static MessageType> {
         Some(T::message_type())
@@ -536,6 +577,11 @@ fn canonical(patterns: &[&str]) -> Result<Vec<String>, TopicError> {
         .iter()
         .map(|pattern| Pattern::try_from(*pattern).map(|pattern| pattern.to_string()))
         .collect()
+}
+
+fn parse(patterns: &[String]) -> Result<Vec<Pattern>, TopicError> {
+    let patterns = patterns.iter().map(|pattern| pattern.as_str().try_into());
+    patterns.collect()
 }
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);

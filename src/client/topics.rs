@@ -204,6 +204,14 @@ impl TopicTable {
 }
 
 impl Slot {
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     #[inline]
     pub(super) fn reference(&self, id: u32) -> TopicRef<'_> {
         TopicRef {

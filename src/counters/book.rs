@@ -337,6 +337,11 @@ impl LaneSlot {
         }
     }
 
+    /// Messages were not given, for later ones on their topics were there.
+    pub(crate) fn conflated(&self, messages: u64) {
+        count(&self.leaf.slot, Counter::Conflated, messages);
+    }
+
     /// The peer was woken.
     pub(crate) fn woke(&self) {
         count(&self.leaf.slot, Counter::Wakes, 1);

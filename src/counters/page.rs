@@ -74,6 +74,7 @@ pub(super) enum Counter {
     Parks = 6,
     BlockedNs = 7,
     Stalls = 8,
+    Conflated = 9,
 }
 
 impl Kind {

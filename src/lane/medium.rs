@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
@@ -14,6 +15,7 @@ use rkyv::util::AlignedVec;
 use crate::ring::{self, Control};
 use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{AtomicU64, Ordering};
+use crate::table;
 
 use super::{MAX_RING_BYTES, MIN_RING_BYTES};
 
@@ -24,10 +26,11 @@ pub struct OwnMedium {
     segment: Arc<Segment>,
 }
 
-/// A ring, or a table, of another process.
+/// A ring, or a table, of another process; clones share the memory.
+#[derive(Clone)]
 pub struct PeerMedium {
     view: View,
-    _segment: ForeignSegment,
+    _segment: Arc<ForeignSegment>,
 }
 
 /// What both have: a mapped ring.
@@ -86,7 +89,7 @@ impl PeerMedium {
         }
         Ok(Self {
             view: View::new(segment.data_ptr().cast_mut(), capacity),
-            _segment: segment,
+            _segment: Arc::new(segment),
         })
     }
 }
@@ -211,6 +214,18 @@ impl ring::Write for OwnMedium {
         }
     }
 }
+
+impl<M: Memory> table::Words for M {
+    #[inline]
+    fn words(&self) -> &[AtomicU64] {
+        let view = self.view();
+        // SAFETY: mapped and aligned as long as `self` lives, `capacity` bytes of it, a multiple of 8; whoever writes here
+        // does so atomically, as tables do.
+        unsafe { slice::from_raw_parts(view.ring.as_ptr().cast(), view.capacity / 8) }
+    }
+}
+
+impl table::WordsMut for OwnMedium {}
 
 // SAFETY: `ring` starts a page-aligned part of one mapping, `capacity` bytes long, writable, and kept by `segment`.
 unsafe impl ring::InPlace for OwnMedium {

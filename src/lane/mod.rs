@@ -3,19 +3,29 @@
 //! A lane is a ring, owned by the publisher, and an area of a cursor page, owned by the subscriber; either side maps the
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
+mod copy_reader;
+mod copy_writer;
 mod cursor_page;
+mod lane_reader;
 mod medium;
 mod pages;
+mod parcel;
 mod peer;
 mod reader;
+mod snapshot;
 mod stamping;
 mod writer;
 
+pub use copy_reader::CopyReader;
+pub use copy_writer::{CopyWriter, table};
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
 pub use pages::CursorPages;
+pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
 pub use reader::{LaneError, Next, Reader};
+pub use snapshot::Snapshot;
 pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};
 

@@ -8,6 +8,7 @@ use crate::ring::{
     Violation, is_high,
 };
 use crate::sync::Ordering;
+use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
 use super::{CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
@@ -78,6 +79,26 @@ pub enum LaneError {
     Timestamp {
         /// Bytes of the record.
         len: usize,
+    },
+    /// A table that is none.
+    #[error("the publisher's table is broken: {0}")]
+    TableShape(#[from] ShapeError),
+    /// A table that does not hold what a table holds.
+    #[error("the publisher's table is broken: {0}")]
+    Table(#[from] table::Violation),
+    /// Bytes that are no messages.
+    #[error("the publisher sent {len} bytes that are no messages")]
+    Parcel {
+        /// How many.
+        len: usize,
+    },
+    /// Messages that came before, by their number.
+    #[error("the publisher sent message {number} where {due} was due")]
+    Number {
+        /// What it says.
+        number: u64,
+        /// What comes next.
+        due: u64,
     },
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
@@ -220,6 +241,11 @@ impl Reader {
     fn publisher_sleeps(&self) -> bool {
         let parked = self.consumer.storage().control(Control::Parked);
         is_asleep(parked.load(Ordering::Relaxed))
+    }
+
+    /// What the lane counts.
+    pub fn counters(&self) -> &LaneSlot {
+        &self.counters
     }
 
     /// Tells the publisher how far everything is read.

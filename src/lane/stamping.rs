@@ -12,6 +12,9 @@ pub trait Stamp: Copy {
     /// Bytes of the prefix.
     const PREFIX_BYTES: usize;
 
+    /// The time.
+    fn timestamp(&self) -> Option<&Timestamp>;
+
     /// Writes the prefix; gives what is behind it. `None` if it does not fit.
     fn write(self, payload: &mut [u8]) -> Option<&mut [u8]>;
 
@@ -32,6 +35,10 @@ impl Stamp for Unstamped {
     const KIND: Kind = Kind::Message;
     const PREFIX_BYTES: usize = 0;
 
+    fn timestamp(&self) -> Option<&Timestamp> {
+        None
+    }
+
     #[inline(always)]
     fn write(self, payload: &mut [u8]) -> Option<&mut [u8]> {
         Some(payload)
@@ -51,6 +58,10 @@ impl Stamp for Unstamped {
 impl Stamp for &Timestamp {
     const KIND: Kind = Kind::Stamped;
     const PREFIX_BYTES: usize = Timestamp::BYTES;
+
+    fn timestamp(&self) -> Option<&Timestamp> {
+        Some(self)
+    }
 
     #[inline]
     fn write(self, payload: &mut [u8]) -> Option<&mut [u8]> {

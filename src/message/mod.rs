@@ -68,6 +68,10 @@ pub trait Message {
     /// The length of every encoded value, in bytes, if they all have the same one; a hint, which makes publishing faster.
     const ENCODED_LEN: Option<usize> = None;
 
+    /// Whether a message may take the place of an earlier one on its topic: `false` for messages of which each counts, such as
+    /// changes of an order book. A subscriber with the policy `Conflate` is refused then.
+    const CONFLATES: bool = true;
+
     /// The identity of the type; computed once.
     fn message_type() -> &'static MessageType;
 

@@ -43,6 +43,14 @@ impl DropCounts {
     /// Bytes of the payload of a gap record: one little-endian u64 per cause.
     pub const BYTES: usize = 8 * Self::CAUSES;
 
+    /// So many, for one cause.
+    #[cfg(not(ring_loom))]
+    pub fn of(cause: DropCause, messages: u64) -> Self {
+        let mut counts = Self::default();
+        counts.0[cause as usize] = messages;
+        counts
+    }
+
     /// Messages dropped for a cause.
     pub fn count(&self, cause: DropCause) -> u64 {
         self.0[cause as usize]

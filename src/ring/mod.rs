@@ -22,10 +22,6 @@
 
 mod consumer;
 mod drops;
-#[cfg_attr(
-    not(any(test, ring_loom, ring_heap)),
-    expect(dead_code, unused_imports, reason = "lanes do not use it yet")
-)]
 pub mod lossy;
 #[cfg(not(ring_loom))]
 mod mirror;

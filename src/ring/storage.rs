@@ -19,6 +19,8 @@ pub enum Control {
     Intent = 384,
     /// Of a lossy ring: where the oldest record stands that is not overwritten.
     Oldest = 392,
+    /// With which number of the publisher's history the lane begins; 0 where there is none, or the lane has not begun.
+    Start = 400,
     /// How often the fill has crossed a water mark: odd while it is high.
     Water = 408,
 }

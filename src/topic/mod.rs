@@ -12,6 +12,7 @@ mod canonical;
 mod error;
 mod matching;
 mod pattern;
+mod selection;
 #[expect(clippy::module_inception, reason = "the type gives the file its name")]
 mod topic;
 mod trie;
@@ -22,4 +23,5 @@ pub use pattern::Pattern;
 pub use topic::Topic;
 
 pub(crate) use matching::{includes, intersects};
+pub(crate) use selection::Selection;
 pub(crate) use trie::PatternTrie;

@@ -1,18 +1,16 @@
 //! Carries out the effects of the session.
 
-use crate::lane::Writer;
 use crate::link::Descriptor;
-use crate::ring::Read;
 use crate::segment::{ForeignSegment, Kind, PAGE_BYTES, SegmentError};
 use crate::topic::Pattern;
-use crate::wire::{HandleId, LaneId, LaneRefusal, Medium, RequestId, Route, Welcome};
+use crate::wire::{HandleId, LaneId, LaneRefusal, RequestId, Route, Welcome};
 
-use super::memory::{attach, excludes, make_reader, make_writer, open, patterns};
+use super::memory::{attach, make_reader, make_writer, open, patterns};
 use super::{Control, Post};
 use crate::client::error::ConnectError;
 use crate::client::inbound::ReaderCommand;
-use crate::client::outbound::{Change, OutLane, WriterCommand};
-use crate::client::session::{Effect, Offer, OwnHalf, PeerHalf, PeerSegment, Reply};
+use crate::client::outbound::{Change, WriterCommand};
+use crate::client::session::{Effect, Offer, PeerHalf, PeerSegment, Reply};
 use crate::client::shared::Joined;
 
 impl Control {
@@ -120,32 +118,12 @@ impl Control {
             self.session.forget_writer(route.lane);
             return;
         };
-        let made = make_writer(&port, &route, self.shared.options());
-        match made.and_then(|made| Ok((made, excludes(&route)?))) {
-            Ok(((ring, segment, bell, patterns), excludes)) => {
-                let counters = port.counters.lane(
-                    route.lane,
-                    &route.subscriber_name,
-                    &route.patterns.join(" "),
-                    &port.message_type,
-                    ring.capacity(),
-                );
-                let half = OwnHalf {
-                    medium: Medium::Ring,
-                    segment,
-                    bell,
-                    history: None,
-                };
+        match make_writer(&port, &route, self.shared.options()) {
+            Ok((command, half)) => {
                 self.session.offer(route.lane, half);
-                let lane = OutLane::new(
-                    route.lane,
-                    &route.subscriber_name,
-                    Writer::new(ring, counters),
-                    patterns,
-                    route.overflow,
-                )
-                .excluding(excludes);
-                self.enqueue(Post::Writer(port, WriterCommand::Add(Box::new(lane))));
+                if let Some(command) = command {
+                    self.enqueue(Post::Writer(port, command));
+                }
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),
         }

@@ -5,48 +5,127 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::lane::{MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader};
+use crate::lane::{
+    CopyReader, CopyWriter, LaneReader, MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium,
+    PeerPage, Reader, Snapshot, Writer,
+};
 use crate::link::Descriptor;
 use crate::ring::Read;
 use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
-use crate::topic::Pattern;
+use crate::topic::{Pattern, Selection};
 use crate::wake::BellSender;
-use crate::wire::{Route, reason};
+use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
 use crate::client::inbound::{InLane, PublisherIdentity, SubscriberPort};
-use crate::client::session::{Offer, PeerSegment};
+use crate::client::outbound::{CopyLane, OutLane, WriterCommand};
+use crate::client::session::{Offer, OwnHalf, PeerSegment};
 use crate::client::shared::PublisherPort;
 
-pub(super) type NewWriter = (OwnMedium, PeerSegment<Descriptor>, Descriptor, Vec<Pattern>);
 pub(super) type NewReader = (InLane, u32, PeerSegment<Descriptor>, Descriptor);
 
-/// Makes the ring of a publisher's new lane.
+/// Makes what a publisher's new lane lies in. Gives what the publisher is told, if anything, and what the subscriber gets.
 pub(super) fn make_writer(
     port: &PublisherPort,
     route: &Route,
     options: &SegmentOptions,
-) -> Result<NewWriter, String> {
-    let patterns = patterns(route)?;
+) -> Result<(Option<WriterCommand>, OwnHalf<Descriptor>), String> {
+    let kept = port
+        .history
+        .as_ref()
+        .filter(|_| route.history != HistoryUse::None);
+    let history = kept.map(|history| lend(history.memory().handle()));
+    let history = history.transpose().map_err(|error| reason(&error))?;
+    let (medium, segment, command) = match (route.history, history) {
+        (HistoryUse::Only, Some(history)) => (Medium::History, history, None),
+        (HistoryUse::Only, None) => return Err("nothing is kept".into()),
+        (_, history) => {
+            let (medium, memory, command) = make_lane(port, route, options)?;
+            let segment = lend(memory.handle()).map_err(|error| reason(&error))?;
+            let half = half(port, medium, segment, history)?;
+            return Ok((Some(command), half));
+        }
+    };
+    Ok((command, half(port, medium, segment, None)?))
+}
+
+fn half(
+    port: &PublisherPort,
+    medium: Medium,
+    segment: PeerSegment<Descriptor>,
+    history: Option<PeerSegment<Descriptor>>,
+) -> Result<OwnHalf<Descriptor>, String> {
+    let bell = port.mailbox.bell().try_clone();
+    let bell = bell.map_err(|error| reason(&error))?;
+    Ok(OwnHalf {
+        medium,
+        segment,
+        bell: Arc::new(OwnedFd::from(bell)),
+        history,
+    })
+}
+
+fn make_lane(
+    port: &PublisherPort,
+    route: &Route,
+    options: &SegmentOptions,
+) -> Result<(Medium, OwnMedium, WriterCommand), String> {
+    let (medium, kind, least) = match route.overflow {
+        Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
+        Overflow::Conflate => (Medium::Table, Kind::Table, port.table_bytes),
+        _ => (Medium::Ring, Kind::Ring, port.ring_bytes),
+    };
     let asked = usize::try_from(route.ring_bytes)
         .ok()
         .and_then(usize::checked_next_power_of_two);
     let capacity = asked
-        .filter(|asked| *asked <= MAX_RING_BYTES)
+        .map(|asked| asked.max(least))
+        .filter(|bytes| *bytes <= MAX_RING_BYTES)
         .ok_or_else(|| {
             format!(
-                "{} bytes were asked for, {MAX_RING_BYTES} are the most",
-                route.ring_bytes
+                "{} bytes are needed, {MAX_RING_BYTES} are the most",
+                route.ring_bytes.max(least as u64)
             )
-        })?
-        .max(port.ring_bytes);
-    let ring = OwnMedium::create(Kind::Ring, capacity, options).map_err(|error| reason(&error))?;
-    let segment = lend(ring.handle()).map_err(|error| reason(&error))?;
-    let bell = port
-        .mailbox
-        .bell()
-        .try_clone()
-        .map_err(|error| reason(&error))?;
-    Ok((ring, segment, Arc::new(OwnedFd::from(bell)), patterns))
+        })?;
+    let memory = OwnMedium::create(kind, capacity, options).map_err(|error| reason(&error))?;
+    let counters = port.counters.lane(
+        route.lane,
+        &route.subscriber_name,
+        &route.patterns.join(" "),
+        &port.message_type,
+        memory.capacity(),
+    );
+    let copy = |writer| {
+        Ok::<_, String>(WriterCommand::Copy(Box::new(CopyLane {
+            lane: route.lane,
+            subscriber: route.subscriber_name.as_str().into(),
+            writer,
+            selection: Selection {
+                patterns: patterns(route)?,
+                excludes: excludes(route)?,
+            },
+        })))
+    };
+    let command = match medium {
+        Medium::LossyRing => copy(CopyWriter::lossy(memory.clone(), counters)),
+        Medium::Table => {
+            let writer = CopyWriter::table(memory.clone(), counters);
+            copy(writer.map_err(|error| reason(&error))?)
+        }
+        _ => {
+            let writer = Writer::new(memory.clone(), counters);
+            let lane = OutLane::new(
+                route.lane,
+                &route.subscriber_name,
+                writer,
+                patterns(route)?,
+                route.overflow,
+            );
+            Ok(WriterCommand::Add(Box::new(
+                lane.excluding(excludes(route)?),
+            )))
+        }
+    }?;
+    Ok((medium, memory, command))
 }
 
 /// Maps the cursor page that a subscriber answers with; gives its bell twice, the first within the peer.
@@ -76,14 +155,20 @@ pub(super) fn make_reader(
         publisher_id: id,
         publisher_name: name,
         publisher,
+        medium,
         half,
+        history,
         ..
     } = offer;
     let message_type = publisher.message_type;
     message_type.validate().map_err(|error| reason(&error))?;
-    let ring = open(half.segment)
-        .and_then(|handle| PeerMedium::open(Kind::Ring, handle))
-        .map_err(|error| reason(&error))?;
+    let kind = match medium {
+        Medium::Ring | Medium::LossyRing => Kind::Ring,
+        Medium::Table | Medium::History => Kind::Table,
+    };
+    let memory = open_medium(kind, half.segment)?;
+    let history = history.map(|history| open_medium(Kind::Table, history));
+    let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -100,9 +185,27 @@ pub(super) fn make_reader(
         &name,
         &publisher.topic,
         &message_type.to_string(),
-        ring.capacity(),
+        memory.capacity(),
     );
-    let reader = Reader::new(ring, area, Peer::new(bell), counters);
+    let peer = Peer::new(bell);
+    let reader = match medium {
+        Medium::Ring => LaneReader::Ring(Reader::new(memory.clone(), area, peer, counters)),
+        Medium::LossyRing => {
+            let reader = CopyReader::lossy(memory.clone(), area, peer, counters);
+            LaneReader::Copy(Box::new(reader))
+        }
+        Medium::Table | Medium::History => {
+            let reader = CopyReader::table(memory.clone(), area, peer, counters);
+            LaneReader::Copy(Box::new(reader.map_err(|error| reason(&error))?))
+        }
+    };
+    let reader = match history {
+        Some(history) => {
+            let snapshot = Snapshot::new(history, memory, port.selection());
+            LaneReader::behind(snapshot.map_err(|error| reason(&error))?, reader)
+        }
+        None => reader,
+    };
     let lane = InLane::new(
         lane,
         reader,
@@ -123,7 +226,7 @@ pub(super) fn patterns(route: &Route) -> Result<Vec<Pattern>, String> {
 }
 
 /// What a route leaves out.
-pub(super) fn excludes(route: &Route) -> Result<Vec<Pattern>, String> {
+fn excludes(route: &Route) -> Result<Vec<Pattern>, String> {
     parse(&route.excludes)
 }
 
@@ -142,6 +245,13 @@ fn lend(
         SegmentHandle::Descriptor(descriptor) => PeerSegment::Descriptor(Arc::new(descriptor)),
         SegmentHandle::Named(name) => PeerSegment::Named(name),
     })
+}
+
+/// The memory of a publisher, mapped.
+fn open_medium(kind: Kind, segment: PeerSegment<Descriptor>) -> Result<PeerMedium, String> {
+    open(segment)
+        .and_then(|handle| PeerMedium::open(kind, handle))
+        .map_err(|error| reason(&error))
 }
 
 /// A segment of a peer, to be mapped.

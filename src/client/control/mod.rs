@@ -187,7 +187,7 @@ impl Control {
                 port.mailbox
                     .post_instead_of(is_void, WriterCommand::Change(change));
             }
-            Post::Writer(port, command) => port.mailbox.post(command),
+            Post::Writer(port, command) => port.post(command),
             Post::Attach(port, command, subscriber) => {
                 port.mailbox.post(command);
                 subscriber.ring();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::error::{LaneFault, RecvError};
 use crate::client::subscriber::{Gap, GapCause};
-use crate::lane::{CursorPage, Reader};
+use crate::lane::{CursorPage, LaneReader};
 use crate::message::MessageType;
 use crate::ring::Ending;
 use crate::segment::fork::ProcessMark;
@@ -27,7 +27,7 @@ pub(in crate::client) enum ReaderCommand {
 /// A lane of a subscriber.
 pub(in crate::client) struct InLane {
     pub(super) lane: LaneId,
-    pub(super) reader: Reader,
+    pub(super) reader: LaneReader,
     mark: ProcessMark,
     publisher: Arc<PublisherIdentity>,
     pub(super) page: Arc<CursorPage>,
@@ -52,7 +52,7 @@ pub(in crate::client) struct PublisherIdentity {
 impl InLane {
     pub(in crate::client) fn new(
         lane: LaneId,
-        reader: Reader,
+        reader: LaneReader,
         mark: ProcessMark,
         publisher: PublisherIdentity,
         page: Arc<CursorPage>,
@@ -78,7 +78,7 @@ impl InLane {
         }
     }
 
-    pub(in crate::client) fn reader(&self) -> &Reader {
+    pub(in crate::client) fn reader(&self) -> &LaneReader {
         &self.reader
     }
 

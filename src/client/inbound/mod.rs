@@ -13,6 +13,7 @@ use crate::counters::HandleSlot;
 use crate::lane::{LaneError, Next};
 use crate::ring::{DropCounts, Ending};
 use crate::segment::fork::ProcessMark;
+use crate::topic::Pattern;
 use crate::wake::BellReceiver;
 
 use super::bell::HandleBell;
@@ -116,6 +117,11 @@ impl Inbound {
 
     pub(super) fn counters(&self) -> &HandleSlot {
         &self.port.counters
+    }
+
+    /// What is taken of what publishers have kept, from now on.
+    pub(super) fn set_patterns(&self, patterns: Vec<Pattern>) {
+        self.port.set_patterns(patterns);
     }
 
     pub(super) fn lane(&mut self, index: usize) -> &mut InLane {

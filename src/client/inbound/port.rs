@@ -7,6 +7,7 @@ use crate::counters::HandleSlot;
 use crate::lane::{CursorArea, CursorPage, CursorPages};
 use crate::segment::fork::ProcessMark;
 use crate::segment::{SegmentError, SegmentOptions};
+use crate::topic::{Pattern, Selection};
 
 use super::ReaderCommand;
 
@@ -17,6 +18,8 @@ pub(in crate::client) struct SubscriberPort {
     /// Where the subscriber was opened.
     pub(in crate::client) mark: ProcessMark,
     pub(in crate::client) counters: Arc<HandleSlot>,
+    /// What it takes of what publishers have kept; what they publish they select themselves.
+    selection: Mutex<Selection>,
 }
 
 impl SubscriberPort {
@@ -25,18 +28,35 @@ impl SubscriberPort {
         options: SegmentOptions,
         mark: ProcessMark,
         counters: Arc<HandleSlot>,
+        selection: Selection,
     ) -> Result<Self, SegmentError> {
         Ok(Self {
             mailbox,
             pages: Mutex::new(CursorPages::create(options)?),
             mark,
             counters,
+            selection: Mutex::new(selection),
         })
     }
 
     /// Takes an area, in a new page if all others are in use.
     pub(in crate::client) fn area(&self) -> Result<(Arc<CursorPage>, CursorArea), SegmentError> {
         self.pages().area()
+    }
+
+    /// What it takes.
+    pub(in crate::client) fn selection(&self) -> Selection {
+        let selection = self.selection.lock();
+        selection.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It takes other patterns from now on.
+    pub(in crate::client) fn set_patterns(&self, patterns: Vec<Pattern>) {
+        let mut selection = self
+            .selection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        selection.patterns = patterns;
     }
 
     pub(super) fn close(&self) {

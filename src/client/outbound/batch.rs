@@ -4,7 +4,10 @@ use crate::lane::{PRELUDE_BYTES, Stamp, Unstamped};
 use crate::message::Message;
 use crate::ring::record_bytes;
 
-use super::{Delivery, Outbound, Patience, PublishError, check_room, check_transport, taking};
+use super::copies::Copied;
+use super::{
+    Delivery, Outbound, Patience, PublishError, Written, check_room, check_transport, taking,
+};
 
 impl Outbound {
     /// Publishes messages to a topic of the table: each subscriber gets all of them or, if they find no room, none.
@@ -28,14 +31,29 @@ impl Outbound {
         if messages.is_empty() {
             return Ok(delivery);
         }
-        match self.clock {
-            None => self.write_batch(id, messages, len, delivery, Unstamped),
-            Some(clock) => {
-                let stamp = clock.now();
-                self.stamp = Some(stamp);
-                self.write_batch(id, messages, len, delivery, &stamp)
+        let gate = self.copies.gate();
+        let written = {
+            let mut next = gate.as_ref().map(|gate| gate.lock());
+            if next.is_some() {
+                self.take_news();
             }
-        }
+            let written = match self.clock {
+                None => self.write_batch(id, messages, len, delivery, Unstamped),
+                Some(clock) => {
+                    let stamp = clock.now();
+                    self.stamp = Some(stamp);
+                    self.write_batch(id, messages, len, delivery, &stamp)
+                }
+            };
+            if let Some(next) = &mut next {
+                **next = self.copies.next();
+            }
+            written?
+        };
+        Ok(match written {
+            Written::Served(delivery) => delivery,
+            Written::Waits => self.wait(),
+        })
     }
 
     fn write_batch<T: Message, S: Stamp>(
@@ -45,7 +63,7 @@ impl Outbound {
         len: usize,
         mut delivery: Delivery,
         stamp: S,
-    ) -> Result<Delivery, PublishError> {
+    ) -> Result<Written, PublishError> {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
@@ -60,7 +78,18 @@ impl Outbound {
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let topic = slot.reference(id).stamped(stamp);
-        let mut unattached = false;
+        let copied = match self.copies.is_empty() {
+            true => Copied::default(),
+            false => {
+                let topic = (id, slot.generation(), slot.topic());
+                let room = (&mut self.scratch, self.max_message_bytes);
+                let messages = messages.iter();
+                self.copies
+                    .write(topic, stamp.timestamp(), messages, room)?
+            }
+        };
+        delivery.lanes += copied.lanes;
+        let mut unattached = copied.unattached;
         for &key in &slot.lanes {
             let lane = &mut self.lanes[key];
             let written = lane.writer.write_batch(topic, messages, &mut self.scratch);
@@ -77,14 +106,14 @@ impl Outbound {
             if self.triage(unattached, patience, count, &mut delivery) {
                 self.routes.disturb();
                 self.keep_batch(id, messages, delivery)?;
-                return Ok(self.wait());
+                return Ok(Written::Waits);
             }
             self.full.clear();
         }
         if unattached && self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
         }
-        Ok(delivery)
+        Ok(Written::Served(delivery))
     }
 
     /// Encodes the messages to where no lane's end can take them away, to wait with them.

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{Peer, PeerCursor, Writer};
+use crate::lane::{OwnMedium, Peer, PeerCursor, Writer};
 use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
 
+use super::CopyLane;
+
 /// What the control thread tells a publisher.
 pub(in crate::client) enum WriterCommand {
     Add(Box<OutLane>),
+    /// A lane that never has the publisher wait.
+    Copy(Box<CopyLane>),
     Change(Change),
     Attach {
         lane: LaneId,
@@ -24,6 +28,17 @@ pub(in crate::client) enum WriterCommand {
     Lost {
         lane: LaneId,
     },
+}
+
+impl WriterCommand {
+    /// What a new lane lies in.
+    pub(in crate::client) fn new_memory(&self) -> Option<OwnMedium> {
+        match self {
+            Self::Add(lane) => Some(lane.writer.ring().clone()),
+            Self::Copy(lane) => Some(lane.writer.memory().clone()),
+            _ => None,
+        }
+    }
 }
 
 /// What a lane takes from now on, and how.

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod batch;
+mod copies;
 mod encoded;
 mod flush;
 mod lane;
@@ -31,12 +32,14 @@ use super::mailbox::Mailbox;
 use super::shared::{Shared, load_epoch};
 use super::topics::TopicTable;
 
+pub(super) use copies::{CopyLane, Gate, History};
 #[cfg(feature = "async")]
 pub(super) use flush::FlushDeadline;
 pub use retry::Retry;
 
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
+use copies::Copies;
 use encoded::{Encoded, copy};
 use flush::Departed;
 use routes::Routes;
@@ -127,6 +130,7 @@ pub(super) struct Outbound {
     /// Of those, the ones that are waited for.
     waits: Waits,
     departed: Departed,
+    copies: Copies,
 }
 
 impl Outbound {
@@ -136,6 +140,7 @@ impl Outbound {
         bell: BellReceiver,
         topics: TopicTable,
         settings: Settings,
+        history: Option<History>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -167,6 +172,7 @@ impl Outbound {
             full: Vec::new(),
             waits: Waits::new(),
             departed: Departed::default(),
+            copies: Copies::with_history(history),
         }
     }
 
@@ -202,7 +208,7 @@ impl Outbound {
         };
         // Who refuses to wait asks all lanes for room before it writes to one.
         let asks_first = self.retry == Retry::Never && self.lanes.len() > 1;
-        if self.full.is_empty() && self.clock.is_none() && !asks_first {
+        if self.full.is_empty() && self.clock.is_none() && !asks_first && self.copies.is_empty() {
             self.routes.calm_down();
         }
         Ok(delivery)
@@ -218,9 +224,22 @@ impl Outbound {
         to: To,
     ) -> Result<Written, PublishError> {
         let patience = self.retry.patience(patience);
-        match self.clock {
-            None => self.write_with(id, message, patience, to, Unstamped),
-            Some(clock) => self.write_stamped(id, message, patience, to, clock),
+        match (self.clock, self.copies.gate()) {
+            (None, None) => self.write_with(id, message, patience, to, Unstamped),
+            (Some(clock), None) => self.write_stamped(id, message, patience, to, clock),
+            (clock, Some(gate)) => {
+                let mut next = gate.lock();
+                // With a message for one lane that was found nothing changes.
+                if let To::Rest(_) = to {
+                    self.take_news();
+                }
+                let written = match clock {
+                    None => self.write_with(id, message, patience, to, Unstamped),
+                    Some(clock) => self.write_stamped(id, message, patience, to, clock),
+                };
+                *next = self.copies.next();
+                written
+            }
         }
     }
 
@@ -278,9 +297,21 @@ impl Outbound {
             dropped: 0,
             route_unknown,
         };
+        let mut unattached = false;
+        if !self.copies.is_empty()
+            && let To::Rest(_) = to
+        {
+            let topic = (id, slot.generation(), slot.topic());
+            let room = (&mut self.scratch, self.max_message_bytes);
+            let messages = std::iter::once(message);
+            let copied = self
+                .copies
+                .write(topic, stamp.timestamp(), messages, room)?;
+            delivery.lanes += copied.lanes;
+            unattached = copied.unattached;
+        }
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
         let mut source = None;
-        let mut unattached = false;
         for &key in keys {
             // Without a stamp that was tried.
             if S::PREFIX_BYTES > 0
@@ -348,11 +379,13 @@ impl Outbound {
         // With the bells of those who have answered since.
         self.take_commands();
         self.lanes.clear();
+        self.copies.close();
     }
 
     /// For a forked child: what is left here must not touch what its parent has.
     pub(super) fn abandon(&mut self) {
         std::mem::forget(std::mem::take(&mut self.lanes));
+        self.copies.abandon();
         std::mem::forget(self.mailbox.clone());
     }
 
@@ -396,6 +429,12 @@ impl Outbound {
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }
+                WriterCommand::Copy(lane) => {
+                    self.copies.add(*lane);
+                    self.routes.changed();
+                }
+                WriterCommand::Change(change)
+                    if self.copies.change(change.lane, &change.patterns) => {}
                 WriterCommand::Change(Change {
                     lane,
                     patterns,
@@ -409,7 +448,8 @@ impl Outbound {
                     }
                 }
                 WriterCommand::Attach { lane, cursor, peer } => {
-                    if let Some(lane) = self.lane_mut(lane) {
+                    let answer = self.copies.attach(lane, (cursor, peer));
+                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
                         lane.writer.attach(cursor, peer);
                     }
                 }
@@ -431,6 +471,7 @@ impl Outbound {
 
     /// A lane has ended.
     fn part_from(&mut self, lane: LaneId) {
+        self.copies.remove(lane);
         let mut lanes = self.lanes.iter();
         if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
             self.departed.note(self.lanes.remove(key));

@@ -1,0 +1,266 @@
+//! The subscriber's end of a lane that it copies from.
+
+use crate::counters::LaneSlot;
+use crate::doorbell::is_asleep;
+use crate::message::{Host, Timestamp};
+use crate::ring::lossy::LossyConsumer;
+use crate::ring::{Control, Cursor, DropCause, DropCounts, Ending, Position, Read};
+use crate::sync::{Ordering, load_acquire};
+use crate::table::TableReader;
+use crate::topic::Topic;
+
+use super::{CursorArea, LaneError, Next, Peer, PeerMedium, Unpacked};
+
+/// The subscriber's end of a lane that it copies from. Checks whatever it finds; an error ends the lane.
+pub struct CopyReader {
+    medium: Medium,
+    /// What was copied last.
+    parcel: Unpacked,
+    /// Whether `parcel` has a message that is given out and not released.
+    given: bool,
+    /// Messages that the one that is given, or the next one, takes the place of.
+    skipped: u64,
+    /// Of the next message: messages, skipped ones and losses so far.
+    sequence: u64,
+    publisher: Peer,
+    counters: LaneSlot,
+    /// Whose clocks the publisher stamps with.
+    host: Host,
+}
+
+enum Medium {
+    Lossy(LossyConsumer<PeerMedium, CursorArea>),
+    Table(Box<TableReader<PeerMedium>>, CursorArea),
+}
+
+impl CopyReader {
+    /// In a ring whose oldest messages give way.
+    pub fn lossy(ring: PeerMedium, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
+        let host = host(&ring);
+        let medium = Medium::Lossy(LossyConsumer::new(ring, area));
+        Self::new(medium, publisher, counters, host)
+    }
+
+    /// In a table with the last message of each topic.
+    ///
+    /// # Errors
+    /// It is no table.
+    pub fn table(
+        memory: PeerMedium,
+        area: CursorArea,
+        publisher: Peer,
+        counters: LaneSlot,
+    ) -> Result<Self, LaneError> {
+        let host = host(&memory);
+        let table = TableReader::open(memory)?;
+        let medium = Medium::Table(Box::new(table), area);
+        Ok(Self::new(medium, publisher, counters, host))
+    }
+
+    fn new(medium: Medium, publisher: Peer, counters: LaneSlot, host: Host) -> Self {
+        Self {
+            medium,
+            parcel: Unpacked::default(),
+            given: false,
+            skipped: 0,
+            sequence: 0,
+            publisher,
+            counters,
+            host,
+        }
+    }
+
+    /// What stands next.
+    pub fn next(&mut self) -> Result<Next, LaneError> {
+        if self.given || self.parcel.advance()? {
+            return Ok(self.give());
+        }
+        self.skipped = 0;
+        let lost = match &mut self.medium {
+            Medium::Lossy(ring) => match ring.poll(self.parcel.buffer())? {
+                None => return Ok(Next::Empty),
+                Some(number) => {
+                    let due = self.sequence;
+                    number
+                        .checked_sub(due)
+                        .ok_or(LaneError::Number { number, due })?
+                }
+            },
+            Medium::Table(table, _) => match table.poll(self.parcel.buffer())? {
+                None => return Ok(Next::Empty),
+                // It had to give way to another topic.
+                Some(value) if value.vacated => return Ok(self.lose(value.skipped)),
+                Some(value) => {
+                    self.skipped = value.skipped;
+                    self.sequence = self.sequence.wrapping_add(value.skipped);
+                    self.counters.conflated(value.skipped);
+                    0
+                }
+            },
+        };
+        self.parcel.open(self.host)?;
+        if lost > 0 {
+            // The parcel comes with the next call.
+            return Ok(self.lose(lost));
+        }
+        match self.parcel.advance()? {
+            true => Ok(self.give()),
+            false => Ok(Next::Empty),
+        }
+    }
+
+    fn give(&mut self) -> Next {
+        if !self.given
+            && let Some(latency) = self.timestamp().and_then(|stamp| stamp.elapsed())
+        {
+            self.counters.latency(latency);
+        }
+        self.given = true;
+        Next::Message
+    }
+
+    fn lose(&mut self, lost: u64) -> Next {
+        let first = self.sequence;
+        self.sequence = self.sequence.wrapping_add(lost);
+        let counts = DropCounts::of(DropCause::Full, lost);
+        match lost {
+            0 => Next::Empty,
+            _ => {
+                self.counters.lost(&counts);
+                Next::Gap { counts, first }
+            }
+        }
+    }
+
+    /// Whether nothing stands next.
+    pub fn is_dry(&self) -> bool {
+        !self.given && self.parcel.left() == 0 && self.is_medium_dry()
+    }
+
+    fn is_medium_dry(&self) -> bool {
+        match &self.medium {
+            Medium::Lossy(ring) => ring.is_dry(),
+            Medium::Table(table, _) => !table.has_something(),
+        }
+    }
+
+    /// The message.
+    pub fn payload(&self) -> &[u8] {
+        self.parcel.message()
+    }
+
+    /// Messages that it takes the place of.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// When it was published, where its publisher tells that.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.parcel.timestamp()
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> Option<&Topic> {
+        self.parcel.topic()
+    }
+
+    /// The publisher's number for that.
+    pub fn topic_id(&self) -> u32 {
+        self.parcel.topic_id()
+    }
+
+    /// Its number among all that was published for this lane, as far as told.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Gives it back.
+    pub fn release(&mut self) {
+        self.given = false;
+        self.skipped = 0;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.counters
+            .message(self.parcel.message().len(), self.position());
+        if self.parcel.left() == 0 && is_asleep(self.parked().load(Ordering::Relaxed)) {
+            self.publish_cursor();
+        }
+    }
+
+    /// What the lane counts.
+    pub fn counters(&self) -> &LaneSlot {
+        &self.counters
+    }
+
+    /// Tells the publisher how far everything is read.
+    pub fn publish_cursor(&mut self) {
+        match &mut self.medium {
+            Medium::Lossy(ring) => drop(ring.publish()),
+            // Release: as a ring's cursor.
+            Medium::Table(table, area) => area.word().store(table.seen(), Ordering::Release),
+        }
+        let control = match &self.medium {
+            Medium::Lossy(ring) => ring.storage(),
+            Medium::Table(table, _) => table.storage(),
+        };
+        if self
+            .publisher
+            .wake_if_parked(control.control(Control::Parked))
+        {
+            self.counters.woke();
+        }
+    }
+
+    /// Whether something stands next, or the publisher has closed.
+    pub fn has_something(&self) -> bool {
+        !self.is_dry() || self.ending().is_some()
+    }
+
+    /// How the publisher has ended the lane, if it has; what it sent before is visible after this.
+    pub fn ending(&self) -> Option<Ending> {
+        Ending::of(load_acquire(self.memory().control(Control::Closed)))
+    }
+
+    /// How the lane ends by the exit of its publisher's process.
+    pub fn ending_by_exit(&self) -> Ending {
+        Ending::by_exit(load_acquire(self.memory().control(Control::Closed)))
+    }
+
+    /// Says that this lane is read no more.
+    pub fn leave(&mut self) {
+        self.area().leave();
+        self.publisher.ring();
+    }
+
+    fn parked(&self) -> &crate::sync::AtomicU64 {
+        self.memory().control(Control::Parked)
+    }
+
+    fn memory(&self) -> &PeerMedium {
+        match &self.medium {
+            Medium::Lossy(ring) => ring.storage(),
+            Medium::Table(table, _) => table.storage(),
+        }
+    }
+
+    fn area(&self) -> &CursorArea {
+        match &self.medium {
+            Medium::Lossy(ring) => ring.cursor(),
+            Medium::Table(_, area) => area,
+        }
+    }
+
+    /// As far as the publisher is told.
+    fn position(&self) -> Position {
+        // Relaxed: nobody else writes it.
+        Position(self.area().word().load(Ordering::Relaxed))
+    }
+}
+
+/// On whose host the clocks of a lane's publisher are.
+pub(super) fn host(memory: &PeerMedium) -> Host {
+    // Relaxed: it is so from before this side has got the memory.
+    match Ending::is_relayed(memory.control(Control::Closed).load(Ordering::Relaxed)) {
+        true => Host::Other,
+        false => Host::This,
+    }
+}

@@ -1,0 +1,300 @@
+//! What lanes carry that are copied from: messages on one topic, which stay together, with the topic's name.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..4 | number of messages, u32, at least 1 |
+//! | 4..8 | the publisher's number for the topic, u32 |
+//! | 8..12 | bytes of the topic's name, u32 |
+//! | 12..16 | 1 if it says when the messages were published, else 0, u32 |
+//! | 16..32 | that, as in a ring; else 0 |
+//! | 32.. | the name, filled up with zeros to a multiple of 16 |
+//! | then | for each message its length, u32, 12 zeros, and the message, filled up to a multiple of 16 |
+//!
+//! All numbers are little-endian. A parcel needs nothing that came before it, so any other can be lost.
+
+use std::ops::Range;
+
+use rkyv::util::AlignedVec;
+
+use crate::message::{EncodeError, Host, Message, Scratch, Timestamp};
+use crate::topic::{MAX_NAME_BYTES, Topic};
+
+use super::{LaneError, MAX_TOPIC_IDS};
+
+/// A parcel that is being made. Its memory is used again and again.
+#[derive(Default)]
+pub struct Parcel {
+    bytes: AlignedVec<16>,
+    messages: u32,
+    message_bytes: usize,
+}
+
+/// A parcel that has come, and the message of it that is looked at.
+#[derive(Default)]
+pub struct Unpacked {
+    bytes: AlignedVec<16>,
+    /// By topic id: names come with each parcel, and are the same as a rule.
+    topics: Vec<Option<Topic>>,
+    topic_id: u32,
+    stamp: Option<Timestamp>,
+    /// Messages that were not looked at yet.
+    left: u32,
+    /// Where the next one begins.
+    next: usize,
+    message: Range<usize>,
+}
+
+impl Parcel {
+    /// Begins one, in place of what is there.
+    pub fn begin(&mut self, topic_id: u32, name: &str, stamp: Option<&Timestamp>) {
+        self.bytes.clear();
+        self.messages = 0;
+        self.message_bytes = 0;
+        let stamped = u32::from(stamp.is_some());
+        for word in [0, topic_id, name.len() as u32, stamped] {
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        let stamp = stamp.map_or([0; Timestamp::BYTES], |stamp| stamp.to_bytes());
+        self.bytes.extend_from_slice(&stamp);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.fill_up();
+    }
+
+    /// Adds a message; gives its length in bytes.
+    ///
+    /// # Errors
+    /// It cannot be encoded; the parcel is of no use then.
+    pub fn push<T: Message + ?Sized>(
+        &mut self,
+        message: &T,
+        scratch: &mut Scratch,
+    ) -> Result<usize, EncodeError> {
+        let len = match T::ENCODED_LEN {
+            Some(len) => len,
+            None => message.encoded_len(scratch)?,
+        };
+        let written = message.encode(self.room(len), scratch)?;
+        // A hand-written `Message` may claim anything.
+        if written != len {
+            return Err(EncodeError::Failed(format!(
+                "{written} bytes were encoded, {len} announced"
+            )));
+        }
+        self.fill_up();
+        Ok(len)
+    }
+
+    /// Its messages.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Bytes of its messages, without what stands around them.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// All of it, once there is a message.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Room for one more message of this length.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        self.messages += 1;
+        self.message_bytes += len;
+        self.bytes[..4].copy_from_slice(&self.messages.to_le_bytes());
+        let mut header = [0; HEADER_BYTES];
+        header[..4].copy_from_slice(&(len as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&header);
+        let start = self.bytes.len();
+        self.bytes.resize(start + len, 0);
+        &mut self.bytes[start..]
+    }
+
+    fn fill_up(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
+    }
+}
+
+impl Unpacked {
+    /// Where a parcel is to be copied, before [`Unpacked::open`].
+    pub fn buffer(&mut self) -> &mut AlignedVec<16> {
+        self.left = 0;
+        &mut self.bytes
+    }
+
+    /// Takes in the parcel in the buffer, which a publisher of this host wrote.
+    ///
+    /// # Errors
+    /// [`LaneError::Parcel`]: it is none.
+    pub fn open(&mut self, host: Host) -> Result<(), LaneError> {
+        self.left = 0;
+        self.read(host).ok_or(LaneError::Parcel {
+            len: self.bytes.len(),
+        })
+    }
+
+    /// Goes on to the next message; whether there is one.
+    ///
+    /// # Errors
+    /// [`LaneError::Parcel`]: there should be one.
+    pub fn advance(&mut self) -> Result<bool, LaneError> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(false);
+        };
+        self.left = left;
+        self.message = self.next_message().ok_or(LaneError::Parcel {
+            len: self.bytes.len(),
+        })?;
+        self.next = self.message.end.next_multiple_of(16);
+        Ok(true)
+    }
+
+    /// Messages that were not looked at yet.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The message that is looked at.
+    pub fn message(&self) -> &[u8] {
+        &self.bytes[self.message.clone()]
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> Option<&Topic> {
+        self.topics.get(self.topic_id as usize)?.as_ref()
+    }
+
+    /// The publisher's number for that.
+    pub fn topic_id(&self) -> u32 {
+        self.topic_id
+    }
+
+    /// When it was published, if that is told.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.stamp
+    }
+
+    fn read(&mut self, host: Host) -> Option<()> {
+        let (left, topic_id) = (self.word(0)?, self.word(4)?);
+        let (name_len, stamped) = (self.word(8)? as usize, self.word(12)?);
+        if left == 0 || topic_id >= MAX_TOPIC_IDS || name_len > MAX_NAME_BYTES || stamped > 1 {
+            return None;
+        }
+        self.stamp = match stamped {
+            0 => None,
+            _ => {
+                let bytes = self.bytes.get(16..32)?.try_into().ok()?;
+                Some(Timestamp::from_bytes(bytes, host)?)
+            }
+        };
+        let name = self.bytes.get(32..32 + name_len)?;
+        let name = std::str::from_utf8(name).ok()?;
+        let id = topic_id as usize;
+        let known = self.topics.get(id).and_then(Option::as_ref);
+        if known.is_none_or(|known| known.as_str() != name) {
+            let topic = Topic::try_from(name).ok()?;
+            if self.topics.len() <= id {
+                self.topics.resize(id + 1, None);
+            }
+            self.topics[id] = Some(topic);
+        }
+        self.topic_id = topic_id;
+        self.next = (32 + name_len).next_multiple_of(16);
+        self.left = left;
+        Some(())
+    }
+
+    fn next_message(&self) -> Option<Range<usize>> {
+        let len = self.word(self.next)? as usize;
+        let start = self.next + HEADER_BYTES;
+        let end = start.checked_add(len)?;
+        (end <= self.bytes.len()).then_some(start..end)
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// The longest parcel with messages that take this much in a ring, headers included.
+pub const fn longest_parcel(record_bytes: usize) -> usize {
+    PARCEL_BYTES + record_bytes
+}
+
+/// Of a message within a parcel, as long as a record's.
+const HEADER_BYTES: usize = 16;
+/// What stands before the messages, at most.
+const PARCEL_BYTES: usize = 32 + MAX_NAME_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::{Bytes, Clock};
+
+    fn parcel(topic_id: u32, name: &str, stamped: bool, messages: &[Vec<u8>]) -> Parcel {
+        let mut parcel = Parcel::default();
+        let stamp = Clock::Monotonic.now();
+        parcel.begin(topic_id, name, stamped.then_some(&stamp));
+        for message in messages {
+            parcel
+                .push(Bytes::new(message), &mut Scratch::new())
+                .unwrap();
+        }
+        parcel
+    }
+
+    fn unpack(unpacked: &mut Unpacked, bytes: &[u8]) -> Result<Vec<Vec<u8>>, LaneError> {
+        unpacked.buffer().clear();
+        unpacked.buffer().extend_from_slice(bytes);
+        unpacked.open(Host::This)?;
+        let mut messages = Vec::new();
+        while unpacked.advance()? {
+            messages.push(unpacked.message().to_vec());
+        }
+        Ok(messages)
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            id in 0..MAX_TOPIC_IDS,
+            name in "[a-z]{1,40}",
+            stamped: bool,
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..5),
+        ) {
+            let parcel = parcel(id, &name, stamped, &messages);
+            let mut unpacked = Unpacked::default();
+            prop_assert_eq!(unpack(&mut unpacked, parcel.bytes()).unwrap(), messages);
+            prop_assert_eq!(unpacked.topic().unwrap().as_str(), name);
+            prop_assert_eq!((unpacked.topic_id(), unpacked.timestamp().is_some()), (id, stamped));
+        }
+
+        #[test]
+        fn no_bytes_do_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..200_usize, with: u8) {
+            let _ = unpack(&mut Unpacked::default(), &bytes);
+            bytes = parcel(3, "some/topic", true, &[vec![1; 20], vec![2; 3]]).bytes().to_vec();
+            let end = at.min(bytes.len());
+            bytes[at.min(end.saturating_sub(1))] = with;
+            let _ = unpack(&mut Unpacked::default(), &bytes);
+            let _ = unpack(&mut Unpacked::default(), &bytes[..end]);
+        }
+    }
+
+    #[test]
+    fn a_parcel_has_these_bytes() {
+        let parcel = parcel(7, "t", false, &[vec![9; 3]]);
+        let expected = [
+            [1, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            [0; 16],
+            [b't', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(parcel.bytes(), expected.concat());
+    }
+}
