@@ -1,0 +1,155 @@
+//! What was published before a subscription (rows C4, C9).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ringmain::{Overflow, Publisher, RecvError};
+use ringmain_tests::{Bus, Tick, on_each_transport};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn publisher(bus: &Bus, history: u32) -> Publisher<Tick> {
+    let client = bus.client("publisher");
+    client.publisher("t/*").history(history).open().unwrap()
+}
+
+#[test]
+fn c4_a_late_subscriber_gets_the_last_value_of_a_publisher_that_rests() {
+    on_each_transport(|bus| {
+        let mut publisher = publisher(bus, 1);
+        for number in 0..10 {
+            publisher
+                .publish(&format!("t/{}", number % 3), &Tick::new(number))
+                .unwrap();
+        }
+        for pattern in ["t/1", "t/*"] {
+            let client = bus.client("late");
+            let builder = client.subscriber::<Tick>(pattern);
+            let mut late = builder.snapshot().open().unwrap();
+            let expected: &[(&str, u64)] = match pattern {
+                "t/1" => &[("t/1", 7)],
+                _ => &[("t/0", 9), ("t/1", 7), ("t/2", 8)],
+            };
+            let mut got = BTreeMap::new();
+            for _ in expected {
+                let tick = late.recv_timeout(PATIENCE).unwrap().unwrap();
+                assert!(tick.is_snapshot());
+                got.insert(tick.topic().to_string(), tick.checked());
+            }
+            let expected = expected
+                .iter()
+                .map(|(topic, number)| (topic.to_string(), *number));
+            assert_eq!(got, expected.collect());
+            let pause = Duration::from_millis(100);
+            assert!(late.recv_timeout(pause).unwrap().is_none());
+            publisher.publish("t/1", &Tick::new(7)).unwrap();
+            let live = late.recv_timeout(PATIENCE).unwrap().unwrap();
+            assert_eq!(
+                (live.checked(), live.is_snapshot(), live.sequence()),
+                (7, false, 0)
+            );
+        }
+    });
+}
+
+#[test]
+fn c4_the_last_three_come_oldest_first() {
+    on_each_transport(|bus| {
+        let mut publisher = publisher(bus, 3);
+        for number in 0..10 {
+            publisher.publish("t/a", &Tick::new(number)).unwrap();
+        }
+        let client = bus.client("late");
+        let builder = client.subscriber::<Tick>("t/a");
+        let mut late = builder.snapshot().open().unwrap();
+        for number in 7..10 {
+            let tick = late.recv_timeout(PATIENCE).unwrap().unwrap();
+            assert_eq!((tick.checked(), tick.is_snapshot()), (number, true));
+        }
+        publisher.publish("t/a", &Tick::new(10)).unwrap();
+        let tick = late.recv_timeout(PATIENCE).unwrap().unwrap();
+        assert_eq!((tick.checked(), tick.is_snapshot()), (10, false));
+    });
+}
+
+#[test]
+fn c4_without_a_history_or_without_asking_there_is_no_snapshot() {
+    on_each_transport(|bus| {
+        for (history, asks) in [(0, true), (1, false)] {
+            let mut publisher = publisher(bus, history);
+            publisher.publish("t/a", &Tick::new(0)).unwrap();
+            let client = bus.client("late");
+            let builder = client.subscriber::<Tick>("t/a");
+            let builder = if asks { builder.snapshot() } else { builder };
+            let mut late = builder.open().unwrap();
+            publisher.publish("t/a", &Tick::new(1)).unwrap();
+            let tick = late.recv_timeout(PATIENCE).unwrap().unwrap();
+            assert_eq!((tick.checked(), tick.is_snapshot()), (1, false));
+        }
+    });
+}
+
+/// Numbers of each topic, from 0 on; who comes while they are published gets the last ones before, or none, and then all.
+#[test]
+fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
+    const TOPICS: u64 = 1_000;
+    on_each_transport(|bus| {
+        for overflow in [
+            Overflow::Block {
+                deadline: Duration::from_secs(60),
+            },
+            Overflow::DropOldest,
+            Overflow::Conflate,
+        ] {
+            let mut publisher = publisher(bus, 1);
+            let topics: Vec<_> = (0..TOPICS)
+                .map(|index| publisher.resolve(&format!("t/{index}")).unwrap())
+                .collect();
+            for topic in &topics {
+                publisher.publish_to(topic, &Tick::new(0)).unwrap();
+            }
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let thread = std::thread::spawn(move || {
+                let mut number = 0;
+                while stopped.try_recv().is_err() {
+                    number += 1;
+                    for topic in &topics {
+                        publisher.publish_to(topic, &Tick::new(number)).unwrap();
+                    }
+                    std::thread::yield_now();
+                }
+                publisher
+            });
+            let client = bus.client("late");
+            let builder = client.subscriber::<Tick>("t/**").overflow(overflow);
+            let mut late = builder.snapshot().open().unwrap();
+            let mut last: BTreeMap<String, u64> = BTreeMap::new();
+            let (mut kept, mut live, mut lost) = (0, 0, 0);
+            while live < 20_000 {
+                match late.recv_timeout(PATIENCE) {
+                    Ok(tick) => {
+                        let tick = tick.unwrap();
+                        let number = tick.checked();
+                        let before = last.insert(tick.topic().to_string(), number);
+                        if tick.is_snapshot() {
+                            assert_eq!((before, live), (None, 0));
+                            kept += 1;
+                            continue;
+                        }
+                        live += 1;
+                        if let Some(before) = before
+                            && lost == 0
+                        {
+                            assert_eq!(number, before + 1 + tick.skipped(), "{}", tick.topic());
+                        }
+                    }
+                    Err(RecvError::Gap(gap)) => lost += gap.lost,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(kept <= TOPICS && last.len() as u64 == TOPICS);
+            drop(stop);
+            drop(thread.join().unwrap());
+        }
+    });
+}
