@@ -1,10 +1,11 @@
 //! What was published before a subscription (rows C4, C9).
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use ringmain::{Overflow, Publisher, RecvError};
-use ringmain_tests::{Bus, Tick, on_each_transport};
+use ringmain_tests::{Bus, Tick, on_each_local_transport};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -15,7 +16,7 @@ fn publisher(bus: &Bus, history: u32) -> Publisher<Tick> {
 
 #[test]
 fn c4_a_late_subscriber_gets_the_last_value_of_a_publisher_that_rests() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let mut publisher = publisher(bus, 1);
         for number in 0..10 {
             publisher
@@ -54,7 +55,7 @@ fn c4_a_late_subscriber_gets_the_last_value_of_a_publisher_that_rests() {
 
 #[test]
 fn c4_the_last_three_come_oldest_first() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         let mut publisher = publisher(bus, 3);
         for number in 0..10 {
             publisher.publish("t/a", &Tick::new(number)).unwrap();
@@ -74,7 +75,7 @@ fn c4_the_last_three_come_oldest_first() {
 
 #[test]
 fn c4_without_a_history_or_without_asking_there_is_no_snapshot() {
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         for (history, asks) in [(0, true), (1, false)] {
             let mut publisher = publisher(bus, history);
             publisher.publish("t/a", &Tick::new(0)).unwrap();
@@ -93,7 +94,7 @@ fn c4_without_a_history_or_without_asking_there_is_no_snapshot() {
 #[test]
 fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
     const TOPICS: u64 = 1_000;
-    on_each_transport(|bus| {
+    on_each_local_transport(|bus| {
         for overflow in [
             Overflow::Block {
                 deadline: Duration::from_secs(60),
@@ -111,7 +112,7 @@ fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
             let thread = std::thread::spawn(move || {
                 let mut number = 0;
-                while stopped.try_recv().is_err() {
+                while stopped.try_recv() == Err(TryRecvError::Empty) {
                     number += 1;
                     for topic in &topics {
                         publisher.publish_to(topic, &Tick::new(number)).unwrap();
@@ -148,6 +149,8 @@ fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
                 }
             }
             assert!(kept <= TOPICS && last.len() as u64 == TOPICS);
+            // Or the publisher would wait for it.
+            drop(late);
             drop(stop);
             drop(thread.join().unwrap());
         }
