@@ -39,9 +39,9 @@ mod client;
 
 pub use client::{
     AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
-    GapCause, LaneFault, ListTopics, ProtocolError, PublishError, Publisher, PublisherBuilder,
-    Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder,
-    SubscriberEvent, Timer, Wait, Waitable, wait_any,
+    GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError, ProtocolError, PublishError,
+    Publisher, PublisherBuilder, Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample,
+    Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};

@@ -17,6 +17,7 @@ use super::error::{RecvError, RequestError};
 use super::inbound::{Found, Inbound, SubscriberPort, Wait};
 use super::mailbox::Mailbox;
 use super::sample::{self, Sample};
+use super::session::Reply;
 use super::shared::{Command, Shared};
 
 /// Receives messages that a subscriber of type `T` takes.
@@ -264,6 +265,17 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     /// # Errors
     /// [`RequestError`]: a pattern or a size is not possible, the broker refuses or is gone.
     pub fn open(self) -> Result<Subscriber<T>, RequestError> {
+        self.open_with_lanes().map(|(subscriber, _)| subscriber)
+    }
+
+    /// No messages come, only what publishers have kept can be looked at.
+    pub(super) fn only_history(mut self) -> Self {
+        self.history = HistoryUse::Only;
+        self
+    }
+
+    /// Opens the subscriber; gives the number of lanes that it gets, too.
+    pub(super) fn open_with_lanes(self) -> Result<(Subscriber<T>, u32), RequestError> {
         let patterns = canonical(&self.patterns)?;
         let excludes = canonical(&self.excludes)?;
         if self.ring_bytes > MAX_RING_BYTES {
@@ -314,20 +326,25 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         };
         let guard = OpenSubscriber { shared, id };
         shared.command(Command::AddSubscriber(id, port.clone()));
-        shared.request(|request| ToBroker::OpenSubscriber {
+        let (reply, _) = shared.request(|request| ToBroker::OpenSubscriber {
             request,
             subscriber: id,
             spec,
         })?;
+        let lanes = match reply {
+            Reply::Opened(lanes) => lanes,
+            _ => 0,
+        };
         std::mem::forget(guard);
         let inbound = Inbound::new(shared.clone(), port, bell.receiver, self.wait, self.events);
-        Ok(Subscriber {
+        let subscriber = Subscriber {
             inbound,
             id,
             patterns,
             _client: self.client.clone(),
             message: PhantomData,
-        })
+        };
+        Ok((subscriber, lanes))
     }
 }
 

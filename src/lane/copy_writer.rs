@@ -145,7 +145,7 @@ pub fn table(memory: OwnMedium, history: u32) -> Result<TableWriter<OwnMedium>, 
 
 impl OwnMedium {
     /// Says that nothing more will come.
-    fn close(&self) {
+    pub fn close(&self) {
         // Release: a reader that sees it sees everything before it.
         self.control(Control::Closed)
             .store(Ending::Closed as u64, Ordering::Release);

@@ -4,7 +4,7 @@ use crate::message::Timestamp;
 use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
-use super::{CopyReader, LaneError, Next, Reader, Snapshot};
+use super::{CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
 
 /// The subscriber's end of a lane, whatever that lies in.
 pub enum LaneReader {
@@ -14,6 +14,8 @@ pub enum LaneReader {
     Copy(Box<CopyReader>),
     /// What the publisher has kept, before either; always `Some`.
     Snapshot(Box<Snapshot>, Option<Box<LaneReader>>),
+    /// What the publisher has kept, to be looked at; no messages come.
+    History(Box<HistoryReader>),
 }
 
 /// Calls a method of whatever reads the lane itself.
@@ -22,6 +24,7 @@ macro_rules! lane {
         match $self {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
+            LaneReader::History($reader) => $call,
             LaneReader::Snapshot(_, $reader) => {
                 let $reader = $reader.as_deref().expect("a snapshot has its lane");
                 $call
@@ -32,6 +35,7 @@ macro_rules! lane {
         match $self {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
+            LaneReader::History($reader) => $call,
             LaneReader::Snapshot(_, $reader) => {
                 let $reader = $reader.as_deref_mut().expect("a snapshot has its lane");
                 $call
@@ -42,11 +46,12 @@ macro_rules! lane {
 
 /// Calls a method of whatever has given the message.
 macro_rules! message {
-    ($self:expr, $reader:ident => $call:expr) => {
+    ($self:expr, $reader:ident => $call:expr, $none:expr) => {
         match $self {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
             LaneReader::Snapshot($reader, _) => $call,
+            LaneReader::History(_) => $none,
         }
     };
 }
@@ -72,6 +77,7 @@ impl LaneReader {
             let lane = match self {
                 Self::Ring(reader) => return reader.next(),
                 Self::Copy(reader) => return reader.next(),
+                Self::History(_) => return Ok(Next::Empty),
                 Self::Snapshot(snapshot, lane) => {
                     let has_ended = lane.as_ref().is_none_or(|lane| lane.ending().is_some());
                     match snapshot.next(has_ended)? {
@@ -101,6 +107,7 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => reader.is_dry(),
             Self::Copy(reader) => reader.is_dry(),
+            Self::History(_) => true,
             Self::Snapshot(..) => !self.has_snapshot(),
         }
     }
@@ -124,6 +131,7 @@ impl LaneReader {
             // SAFETY: the caller's promise.
             Self::Ring(reader) => unsafe { reader.payload() },
             Self::Copy(reader) => reader.payload(),
+            Self::History(_) => &[],
             Self::Snapshot(snapshot, _) => snapshot.payload(),
         }
     }
@@ -139,25 +147,25 @@ impl LaneReader {
 
     /// When the message was published, where its publisher tells that.
     pub fn timestamp(&self) -> Option<Timestamp> {
-        message!(self, reader => reader.timestamp())
+        message!(self, reader => reader.timestamp(), None)
     }
 
     /// The topic of the message; `None` before the first one.
     #[inline]
     pub fn topic(&self) -> Option<&Topic> {
-        message!(self, reader => reader.topic())
+        message!(self, reader => reader.topic(), None)
     }
 
     /// The publisher's number for that topic.
     #[inline]
     pub fn topic_id(&self) -> u32 {
-        message!(self, reader => reader.topic_id())
+        message!(self, reader => reader.topic_id(), 0)
     }
 
     /// Sequence number of the message.
     #[inline]
     pub fn sequence(&self) -> u64 {
-        message!(self, reader => reader.sequence())
+        message!(self, reader => reader.sequence(), 0)
     }
 
     /// Messages that this one takes the place of.
@@ -187,11 +195,20 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => reader.release(),
             Self::Copy(reader) => reader.release(),
+            Self::History(_) => {}
             Self::Snapshot(snapshot, _) => {
                 let len_bytes = snapshot.payload().len();
                 snapshot.release();
                 self.counters().message(len_bytes, Position(0));
             }
+        }
+    }
+
+    /// What the publisher has kept, where that is to be looked at.
+    pub fn history(&mut self) -> Option<&mut HistoryReader> {
+        match self {
+            Self::History(reader) => Some(reader),
+            _ => None,
         }
     }
 
@@ -201,7 +218,16 @@ impl LaneReader {
 
     /// Tells the publisher how far everything is read.
     pub fn publish_cursor(&mut self) {
-        lane!(mut self, reader => reader.publish_cursor());
+        match self {
+            Self::History(_) => {}
+            Self::Ring(reader) => reader.publish_cursor(),
+            Self::Copy(reader) => reader.publish_cursor(),
+            Self::Snapshot(_, lane) => {
+                if let Some(lane) = lane {
+                    lane.publish_cursor();
+                }
+            }
+        }
     }
 
     /// Whether the next `next` or `next_loss` finds something, or the publisher has closed.
@@ -209,6 +235,7 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => reader.has_something(),
             Self::Copy(reader) => reader.has_something(),
+            Self::History(reader) => reader.ending().is_some(),
             Self::Snapshot(..) => self.has_snapshot(),
         }
     }

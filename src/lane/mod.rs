@@ -6,6 +6,7 @@
 mod copy_reader;
 mod copy_writer;
 mod cursor_page;
+mod history_reader;
 mod lane_reader;
 mod medium;
 mod pages;
@@ -19,6 +20,7 @@ mod writer;
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
 pub use pages::CursorPages;

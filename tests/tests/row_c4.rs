@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-use ringmain::{Overflow, Publisher, RecvError};
-use ringmain_tests::{Bus, Tick, on_each_local_transport};
+use ringmain::{LastValues, Overflow, Publisher, RecvError};
+use ringmain_tests::{Bus, Tick, eventually, on_each_local_transport};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -154,5 +154,98 @@ fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
             drop(stop);
             drop(thread.join().unwrap());
         }
+    });
+}
+
+#[test]
+fn c9_a_last_value_is_read_without_a_subscription() {
+    on_each_local_transport(|bus| {
+        let reading = bus.client("reader");
+        assert!(reading.last_value::<Tick>("t/a").unwrap().is_none());
+        let mut publisher = publisher(bus, 1);
+        assert!(reading.last_value::<Tick>("t/a").unwrap().is_none());
+        publisher.publish("t/a", &Tick::new(1)).unwrap();
+        publisher.publish("t/b", &Tick::new(2)).unwrap();
+        let value = reading.last_value::<Tick>("t/a").unwrap().unwrap();
+        assert_eq!(
+            (value.checked(), value.topic().as_str(), value.publisher()),
+            (1, "t/a", "publisher")
+        );
+        // It is a copy.
+        publisher.publish("t/a", &Tick::new(3)).unwrap();
+        assert_eq!(value.checked(), 1);
+        // Nobody gets anything for all that.
+        assert_eq!(publisher.publish("t/a", &Tick::new(4)).unwrap().lanes, 0);
+    });
+}
+
+#[test]
+fn c9_last_values_follow_publishers_that_come_and_go() {
+    on_each_local_transport(|bus| {
+        let reading = bus.client("reader");
+        let mut values = reading.last_values::<Tick>("t/**").unwrap();
+        assert!(values.get("t/a").unwrap().is_none());
+        let mut first = publisher(bus, 1);
+        for number in 0..1_000 {
+            first
+                .publish(&format!("t/{}", number % 300), &Tick::new(number))
+                .unwrap();
+        }
+        let number = |values: &mut LastValues<Tick>, topic: &str| {
+            values.get(topic).unwrap().map(|value| value.checked())
+        };
+        eventually("it has come", || number(&mut values, "t/7") == Some(907));
+        for index in 0..300 {
+            let last = (0..1_000).rev().find(|number| number % 300 == index);
+            assert_eq!(number(&mut values, &format!("t/{index}")), last);
+        }
+        // Of two the latest counts.
+        let mut second = publisher(bus, 1);
+        second.publish("t/7", &Tick::new(5_000)).unwrap();
+        eventually("the second has come", || {
+            number(&mut values, "t/7") == Some(5_000)
+        });
+        drop(second);
+        eventually("the second has gone", || {
+            number(&mut values, "t/7") == Some(907)
+        });
+        drop(first);
+        eventually("both have gone", || number(&mut values, "t/7").is_none());
+    });
+}
+
+#[test]
+fn c9_topics_that_give_way_are_forgotten_and_the_newest_are_there() {
+    on_each_local_transport(|bus| {
+        let client = bus.client("publisher");
+        let builder = client.publisher::<Tick>("t/*").max_message_bytes(200);
+        let mut publisher = builder.history(1).history_bytes(4096).open().unwrap();
+        let reading = bus.client("reader");
+        let mut values = reading.last_values::<Tick>("t/**").unwrap();
+        for number in 0..5_000 {
+            publisher
+                .publish(&format!("t/{number}"), &Tick::new(number))
+                .unwrap();
+            if number % 50 == 0 {
+                let value = values.get(&format!("t/{number}")).unwrap();
+                assert_eq!(value.unwrap().checked(), number);
+            }
+        }
+        assert!(values.get("t/0").unwrap().is_none());
+        assert_eq!(values.get("t/4999").unwrap().unwrap().checked(), 4_999);
+    });
+}
+
+#[test]
+fn c9_bad_names_and_other_types_are_errors() {
+    on_each_local_transport(|bus| {
+        let mut publisher = publisher(bus, 1);
+        publisher.publish("t/a", &Tick::new(1)).unwrap();
+        let client = bus.client("reader");
+        assert!(client.last_value::<Tick>("t//a").is_err());
+        let any = client.last_value::<ringmain::AnyMessage>("t/a").unwrap();
+        assert!(!any.unwrap().is_empty());
+        let builder = client.publisher::<Tick>("u").history(64);
+        assert!(builder.open().unwrap_err().to_string().contains("63"));
     });
 }

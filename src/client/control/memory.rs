@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::lane::{
-    CopyReader, CopyWriter, LaneReader, MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium,
-    PeerPage, Reader, Snapshot, Writer,
+    CopyReader, CopyWriter, HistoryReader, LaneReader, MAX_RING_BYTES, OwnMedium, Peer, PeerCursor,
+    PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
 use crate::ring::Read;
@@ -194,9 +194,13 @@ pub(super) fn make_reader(
             let reader = CopyReader::lossy(memory.clone(), area, peer, counters);
             LaneReader::Copy(Box::new(reader))
         }
-        Medium::Table | Medium::History => {
+        Medium::Table => {
             let reader = CopyReader::table(memory.clone(), area, peer, counters);
             LaneReader::Copy(Box::new(reader.map_err(|error| reason(&error))?))
+        }
+        Medium::History => {
+            let reader = HistoryReader::new(memory.clone(), area, peer, counters);
+            LaneReader::History(Box::new(reader.map_err(|error| reason(&error))?))
         }
     };
     let reader = match history {

@@ -1,5 +1,6 @@
 //! The lanes of a subscriber: polling them fairly, sleeping when all are dry.
 
+mod history;
 mod lane;
 mod pace;
 mod port;
@@ -65,6 +66,8 @@ pub(super) struct Inbound {
     events: bool,
     /// What is to be told besides what lies in the lanes: lanes that were to come and do not, ends, events.
     news: VecDeque<RecvError>,
+    /// Lanes that were announced and do not come.
+    absent: u32,
     /// Lanes that are not read any more and whose publishers may not know it yet. Their areas must not go to others.
     left: Vec<InLane>,
 }
@@ -107,6 +110,7 @@ impl Inbound {
             sleepers: Sleepers::default(),
             events,
             news: VecDeque::new(),
+            absent: 0,
             left: Vec::new(),
         }
     }

@@ -170,6 +170,9 @@ impl Copies {
     /// Says to all subscribers that nothing more will come.
     pub(super) fn close(&mut self) {
         self.lanes.clear();
+        if let Some(history) = &self.history {
+            history.gate.memory().close();
+        }
     }
 
     /// For a forked child.
