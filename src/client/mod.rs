@@ -20,6 +20,7 @@ pub(crate) mod session;
 mod shared;
 mod subscriber;
 mod topics;
+mod undecodable;
 mod waiting;
 
 #[cfg(feature = "async")]
@@ -36,4 +37,5 @@ pub use subscriber::{
     AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder, SubscriberEvent,
 };
 pub use topics::ResolvedTopic;
+pub use undecodable::Undecodable;
 pub use waiting::{Timer, Waitable, wait_any};

@@ -195,7 +195,7 @@ impl LaneReader {
         }
     }
 
-    fn counters(&self) -> &crate::counters::LaneSlot {
+    pub fn counters(&self) -> &crate::counters::LaneSlot {
         lane!(self, reader => reader.counters())
     }
 
