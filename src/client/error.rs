@@ -181,7 +181,8 @@ pub enum PublishError {
     Forked,
 }
 
-/// Why `recv` gives no message. Only `Gap` and `Lane` say something about one publisher; the next `recv` goes on behind.
+/// Why `recv` gives no message. `Gap`, `Lane`, `Undecodable`, `Disconnected` and `Event` say something about one publisher; the next
+/// `recv` goes on behind.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -196,6 +197,19 @@ pub enum RecvError {
         publisher: String,
         /// What went wrong.
         cause: LaneFault,
+    },
+    /// A message is no value of the type, and the subscriber wants to be told so; see
+    /// [`SubscriberBuilder::undecodable`](super::SubscriberBuilder::undecodable).
+    #[error("message {sequence} of {publisher} on {topic} does not decode: {cause}")]
+    Undecodable {
+        /// Name of the publishing client.
+        publisher: String,
+        /// The topic that it was published to.
+        topic: String,
+        /// Its number, as [`Sample::sequence`](super::Sample::sequence) gives it.
+        sequence: u64,
+        /// What is wrong with it.
+        cause: ViewError,
     },
     /// The lane of a publisher had no room, and the subscriber's policy is to be disconnected then. Everything up to that
     /// message has come, which is told as a gap before this; later ones of that publisher do not come. Open the subscriber anew to

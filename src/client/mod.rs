@@ -21,6 +21,7 @@ pub(crate) mod session;
 mod shared;
 mod subscriber;
 mod topics;
+mod undecodable;
 mod waiting;
 
 #[cfg(feature = "async")]
@@ -38,4 +39,5 @@ pub use subscriber::{
     AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder, SubscriberEvent,
 };
 pub use topics::ResolvedTopic;
+pub use undecodable::Undecodable;
 pub use waiting::{Timer, Waitable, wait_any};

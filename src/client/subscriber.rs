@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
@@ -16,9 +16,10 @@ use super::client::Client;
 use super::error::{RecvError, RequestError};
 use super::inbound::{Found, Inbound, SubscriberPort, Wait};
 use super::mailbox::Mailbox;
-use super::sample::{self, Sample};
+use super::sample::{self, Checked, Sample};
 use super::session::Reply;
 use super::shared::{Command, Shared};
+use super::undecodable::{Undecodable, Undecoded};
 
 /// Receives messages that a subscriber of type `T` takes.
 ///
@@ -45,6 +46,7 @@ use super::shared::{Command, Shared};
 /// ```
 pub struct Subscriber<T: ?Sized> {
     inbound: Inbound,
+    pub(super) undecodable: Undecoded,
     id: HandleId,
     /// As the broker has them.
     patterns: Vec<String>,
@@ -131,6 +133,9 @@ pub enum SubscriberEvent {
     },
 }
 
+/// The lane of a message that was found, and what it is.
+type Taken<V> = (usize, Checked<V>);
+
 /// Settles how a subscriber is opened; see [`Client::subscriber`].
 #[must_use = "a subscriber exists once `open` is called"]
 pub struct SubscriberBuilder<'a, T: ?Sized> {
@@ -143,6 +148,7 @@ pub struct SubscriberBuilder<'a, T: ?Sized> {
     self_delivery: bool,
     events: bool,
     history: HistoryUse,
+    undecodable: Undecodable,
     message: PhantomData<fn() -> Box<T>>,
 }
 
@@ -160,6 +166,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             self_delivery: true,
             events: false,
             history: HistoryUse::None,
+            undecodable: Undecodable::default(),
             message: PhantomData,
         }
     }
@@ -204,6 +211,33 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     /// The least ring that each publisher must make for this subscriber, in bytes; the publisher decides unless set.
     pub fn ring_bytes(mut self, bytes: usize) -> Self {
         self.ring_bytes = bytes;
+        self
+    }
+
+    /// What happens to a message whose bytes are no value of the type; [`Undecodable::EndLane`] unless set.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, RecvError, Undecodable, rkyv};
+    ///
+    /// #[derive(rkyv::Archive, rkyv::Serialize, ringmain::Message)]
+    /// #[rkyv(crate = ringmain::rkyv)]
+    /// #[message(name = "level")]
+    /// struct Level {
+    ///     is_high: bool,
+    /// }
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let builder = client.subscriber::<Level>("levels/*");
+    /// let mut subscriber = builder.undecodable(Undecodable::Report).open()?;
+    /// match subscriber.recv() {
+    ///     Ok(level) => println!("{}", level.is_high),
+    ///     Err(RecvError::Undecodable { publisher, topic, .. }) => eprintln!("{publisher} sends junk on {topic}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn undecodable(mut self, choice: Undecodable) -> Self {
+        self.undecodable = choice;
         self
     }
 
@@ -339,6 +373,10 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         let inbound = Inbound::new(shared.clone(), port, bell.receiver, self.wait, self.events);
         let subscriber = Subscriber {
             inbound,
+            undecodable: Undecoded {
+                choice: self.undecodable,
+                count: 0,
+            },
             id,
             patterns,
             _client: self.client.clone(),
@@ -356,12 +394,16 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// at [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
-        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN) {
-            return self.message(lane);
+        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN)
+            && let Some(checked) = self.check(lane)?
+        {
+            return Ok(Sample::new(self.inbound.lane(lane), checked));
         }
         loop {
-            if let Some(found) = self.inbound.wait(None)? {
-                return self.sample(found);
+            if let Some(found) = self.inbound.wait(None)?
+                && let Some((lane, checked)) = self.take(found)?
+            {
+                return Ok(Sample::new(self.inbound.lane(lane), checked));
             }
         }
     }
@@ -371,10 +413,15 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// As [`Subscriber::recv`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Sample<'_, T>>, RecvError> {
-        match self.inbound.wait(Some(timeout))? {
-            Some(found) => self.sample(found).map(Some),
-            None => Ok(None),
+        let started = Instant::now();
+        let mut left = timeout;
+        while let Some(found) = self.inbound.wait(Some(left))? {
+            if let Some((lane, checked)) = self.take(found)? {
+                return Ok(Some(Sample::new(self.inbound.lane(lane), checked)));
+            }
+            left = timeout.saturating_sub(started.elapsed());
         }
+        Ok(None)
     }
 
     /// The next message if there is one. Never waits. A publisher's first messages may take a moment to show, for its
@@ -384,16 +431,20 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// As [`Subscriber::recv`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Sample<'_, T>>, RecvError> {
-        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN) {
-            return self.message(lane).map(Some);
+        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN)
+            && let Some(checked) = self.check(lane)?
+        {
+            return Ok(Some(Sample::new(self.inbound.lane(lane), checked)));
         }
         if self.inbound.rests() {
             return Ok(None);
         }
-        match self.inbound.poll()? {
-            Some(found) => self.sample(found).map(Some),
-            None => Ok(None),
+        while let Some(found) = self.inbound.poll()? {
+            if let Some((lane, checked)) = self.take(found)? {
+                return Ok(Some(Sample::new(self.inbound.lane(lane), checked)));
+            }
         }
+        Ok(None)
     }
 
     /// Adds a pattern. Messages published after this has returned are delivered if they match it.
@@ -448,10 +499,11 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         Ok(())
     }
 
+    /// The lane of the message that was found, and what it is; `None` if it is passed over.
     #[inline]
-    pub(super) fn sample(&mut self, found: Found) -> Result<Sample<'_, T>, RecvError> {
+    pub(super) fn take(&mut self, found: Found) -> Result<Option<Taken<T::View>>, RecvError> {
         match found {
-            Found::Message { lane } => self.message(lane),
+            Found::Message { lane } => Ok(self.check(lane)?.map(|checked| (lane, checked))),
             Found::Gap {
                 lane,
                 counts,
@@ -474,26 +526,18 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         }
     }
 
-    /// The message that was found in this lane.
+    /// Checks the message that was found in this lane; `None` if it is passed over.
     #[inline(always)]
-    fn message(&mut self, lane: usize) -> Result<Sample<'_, T>, RecvError> {
+    fn check(&mut self, lane: usize) -> Result<Option<Checked<T::View>>, RecvError> {
         // In this branch the length is a constant, and little is left of the check.
         let found = self.inbound.lane(lane);
         if T::ENCODED_LEN.is_some()
             && T::ENCODED_LEN == found.reader().len_in_ring()
             && let Ok(checked) = sample::check::<T>(found)
         {
-            return Ok(Sample::new(self.inbound.lane(lane), checked));
+            return Ok(Some(checked));
         }
-        self.any_message(lane)
-    }
-
-    #[inline(never)]
-    fn any_message(&mut self, lane: usize) -> Result<Sample<'_, T>, RecvError> {
-        match sample::check::<T>(self.inbound.lane(lane)) {
-            Ok(checked) => Ok(Sample::new(self.inbound.lane(lane), checked)),
-            Err(error) => Err(self.inbound.fault(lane, error.into())),
-        }
+        self.check_any(lane)
     }
 }
 

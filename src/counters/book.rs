@@ -363,6 +363,11 @@ impl LaneSlot {
         count(&self.leaf.slot, Counter::Stalls, 1);
     }
 
+    /// A message that is read was no value of its type.
+    pub(crate) fn undecodable(&self) {
+        count(&self.leaf.slot, Counter::Undecodable, 1);
+    }
+
     /// A message took that long.
     #[inline]
     pub(crate) fn latency(&self, time: Duration) {

@@ -75,6 +75,7 @@ pub(super) enum Counter {
     BlockedNs = 7,
     Stalls = 8,
     Conflated = 9,
+    Undecodable = 10,
 }
 
 impl Kind {

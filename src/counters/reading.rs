@@ -93,6 +93,7 @@ fn copy(words: &impl Words, page: usize) -> Option<Row> {
             parks: counter(Counter::Parks),
             blocked_ns: counter(Counter::BlockedNs),
             stalls: counter(Counter::Stalls),
+            undecodable: counter(Counter::Undecodable),
             latency: Histogram::from_buckets(latency),
         },
         name: text(offset_of!(Page, name), NAME_BYTES),

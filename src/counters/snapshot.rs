@@ -110,6 +110,8 @@ pub struct Counts {
     pub blocked_ns: u64,
     /// How often a deadline expired; from then on the lane is not waited for until its subscriber moves on.
     pub stalls: u64,
+    /// Messages that were read, or ended their lane, and whose bytes were no value of the subscriber's type.
+    pub undecodable: u64,
     /// From `publish` to the `recv` that gave the message, as counted by the subscriber; of messages with
     /// [timestamps](crate::PublisherBuilder::timestamps) only.
     pub latency: Histogram,
@@ -218,6 +220,7 @@ impl Counts {
             (&mut self.parks, other.parks),
             (&mut self.blocked_ns, other.blocked_ns),
             (&mut self.stalls, other.stalls),
+            (&mut self.undecodable, other.undecodable),
         ];
         for (own, other) in pairs {
             *own = with(*own, other);

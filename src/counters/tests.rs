@@ -43,6 +43,7 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
     lane.parked();
     lane.blocked(Duration::from_nanos(12));
     lane.stalled();
+    lane.undecodable();
     lane.latency(Duration::from_nanos(5));
 
     let found = find(1);
@@ -85,6 +86,7 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
         parks: 1,
         blocked_ns: 12,
         stalls: 1,
+        undecodable: 1,
         latency: latency.clone(),
     };
     assert_eq!(lane.counts, expected);

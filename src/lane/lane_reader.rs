@@ -212,7 +212,8 @@ impl LaneReader {
         }
     }
 
-    fn counters(&self) -> &crate::counters::LaneSlot {
+    /// What the lane counts.
+    pub fn counters(&self) -> &crate::counters::LaneSlot {
         lane!(self, reader => reader.counters())
     }
 

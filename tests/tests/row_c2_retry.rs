@@ -24,6 +24,9 @@ const WAITING: [Retry; 3] = [
     },
 ];
 
+/// Publishes from a number on; how many.
+type Way<'a> = dyn Fn(&mut Publisher<Level>, u64) -> Result<u64, PublishError> + 'a;
+
 #[derive(Clone, Copy)]
 enum How {
     Blocking,
@@ -179,7 +182,7 @@ fn c2_never_refuses_what_would_have_to_wait_and_nobody_gets_it() {
             .open()
             .unwrap();
         let first = next;
-        let ways: [&dyn Fn(&mut Publisher<Level>, u64) -> Result<u64, PublishError>; 5] = [
+        let ways: [&Way<'_>; 5] = [
             &|publisher, number| publisher.publish("t", &Level { number }).map(|_| 1),
             &|publisher, number| publisher.publish_to(&topic, &Level { number }).map(|_| 1),
             &|publisher, number| {

@@ -52,16 +52,20 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Panics
     /// The first wait, if the system has no thread for the reactor.
     pub async fn recv_async(&mut self) -> Result<Sample<'_, T>, RecvError> {
-        let found = {
-            let wait = RetireOnDrop(self.inbound_mut());
-            poll_fn(|context| wait.0.poll_found(context)).await?
-        };
-        self.sample(found)
+        loop {
+            let found = {
+                let wait = RetireOnDrop(self.inbound_mut());
+                poll_fn(|context| wait.0.poll_found(context)).await?
+            };
+            if let Some((lane, checked)) = self.take(found)? {
+                return Ok(Sample::new(self.inbound_mut().lane(lane), checked));
+            }
+        }
     }
 
     /// A stream of what `map` makes of each message, for where a borrowed [`Sample`] does not fit.
     ///
-    /// Gaps and ended lanes are items; any other error is the last one. Dropping a future of the stream loses nothing.
+    /// Errors are items, too; one that is not about a single publisher is the last one. Dropping a future of the stream loses nothing.
     ///
     /// ```no_run
     /// use ringmain::{Client, message::Bytes};
@@ -135,15 +139,22 @@ impl<T: Receive + ?Sized, R, F: FnMut(Sample<'_, T>) -> R> Stream for SampleStre
         if stream.has_ended {
             return Poll::Ready(None);
         }
-        let found = ready!(stream.subscriber.inbound_mut().poll_found(context));
-        let item = match found {
-            Ok(found) => stream.subscriber.sample(found).map(&mut stream.map),
-            Err(error) => Err(error),
+        let subscriber = &mut stream.subscriber;
+        let item = loop {
+            let found = ready!(subscriber.inbound_mut().poll_found(context));
+            match found.and_then(|found| subscriber.take(found)) {
+                Ok(None) => {}
+                Ok(Some((lane, checked))) => {
+                    let sample = Sample::new(subscriber.inbound_mut().lane(lane), checked);
+                    break Ok((stream.map)(sample));
+                }
+                Err(error) => break Err(error),
+            }
         };
-        stream.has_ended = match &item {
-            Ok(_) | Err(RecvError::Gap(_) | RecvError::Lane { .. }) => false,
-            Err(_) => true,
-        };
+        stream.has_ended = matches!(
+            item,
+            Err(RecvError::BrokerGone | RecvError::System(_) | RecvError::Forked)
+        );
         Poll::Ready(Some(item))
     }
 }

@@ -90,6 +90,7 @@ fn counts(counts: &Counts) -> Value {
         "parks": counts.parks,
         "blocked_ns": counts.blocked_ns,
         "stalls": counts.stalls,
+        "undecodable": counts.undecodable,
         "latency": {
             "count": counts.latency.count(),
             "p50_ns": quantile(0.5),

@@ -42,6 +42,7 @@ fn totals(sum: &Sum, by: By, key: &[String]) -> Vec<String> {
         counts.wakes_saved().to_string(),
         parks(by, key, counts.parks.to_string()),
         counts.stalls.to_string(),
+        counts.undecodable.to_string(),
         time(counts.blocked()),
         quantile(sum, 0.5),
         quantile(sum, 0.99),
@@ -112,7 +113,17 @@ fn bytes(bytes: f64) -> String {
 }
 
 const TOTALS: &[&str] = &[
-    "MESSAGES", "BYTES", "DROPPED", "LAG", "WAKES", "SAVED", "PARKS", "STALLS", "BLOCKED", "P50",
+    "MESSAGES",
+    "BYTES",
+    "DROPPED",
+    "LAG",
+    "WAKES",
+    "SAVED",
+    "PARKS",
+    "STALLS",
+    "UNDECODABLE",
+    "BLOCKED",
+    "P50",
     "P99",
 ];
 const RATES: &[&str] = &[
