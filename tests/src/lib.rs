@@ -5,6 +5,7 @@
 
 pub mod allocations;
 pub mod bus;
+pub mod dice;
 pub mod forged;
 pub mod message;
 pub mod patience;

@@ -6,6 +6,7 @@ mod forking;
 mod many_async;
 mod quiet;
 mod remote;
+mod seeded;
 mod visit;
 
 use std::fs::File;
@@ -38,6 +39,9 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         }
         ("doomed", [address, topic, count, death]) => {
             doomed::doomed(address, topic, count.parse().unwrap(), death, script);
+        }
+        ("seeded", [address, topic, seed, end]) => {
+            seeded::seeded(address, topic, seed.parse().unwrap(), end, script);
         }
         ("unsure", [address, topic, way]) => unsure(address, topic, way, script),
         ("quiet-publisher", [address, topic, count]) => {
