@@ -80,6 +80,8 @@ pub(super) enum To {
     Rest(u32),
     /// The one with this key.
     One(usize),
+    /// The one of this number, of those whose older messages give way.
+    Copy(LaneId),
 }
 
 /// How far a message has come.
@@ -293,6 +295,7 @@ impl Outbound {
         let (keys, served) = match &to {
             To::Rest(served) => (&slot.lanes[*served as usize..], *served),
             To::One(key) => (slice::from_ref(key), 0),
+            To::Copy(_) => (&[][..], 0),
         };
         if patience == Patience::None && !keys.is_empty() {
             let (len, limit) = (
@@ -313,15 +316,17 @@ impl Outbound {
             waiting: false,
         };
         let mut unattached = false;
-        if !self.copies.is_empty()
-            && let To::Rest(_) = to
-        {
+        let only = match to {
+            To::Copy(lane) => Some(lane),
+            To::Rest(_) | To::One(_) => None,
+        };
+        if !self.copies.is_empty() && !matches!(to, To::One(_)) {
             let topic = (id, slot.generation(), slot.topic());
             let room = (&mut self.scratch, self.max_message_bytes);
             let messages = std::iter::once(message);
             let copied = self
                 .copies
-                .write(topic, stamp.timestamp(), messages, room)?;
+                .write(topic, only, stamp.timestamp(), messages, room)?;
             delivery.lanes += copied.lanes;
             unattached = copied.unattached;
         }
