@@ -41,7 +41,8 @@ pub use client::{
     AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
     GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError, ProtocolError, PublishError,
     Publisher, PublisherBuilder, Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample,
-    Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Undecodable, Wait, Waitable, wait_any,
+    Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable, Wait, Waitable,
+    wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};

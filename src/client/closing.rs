@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::publisher::Publisher;
+use super::unclaimed::Unclaimed;
 
 /// What has become of the messages of a publisher that was closed; see [`Publisher::close`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Closed {
     pub lanes: Vec<ClosedLane>,
     /// Messages that were unread in further lanes that have ended: only the last 256 of those are listed.
     pub unlisted: u64,
+    /// Messages that still waited for a subscriber, oldest first; see [`Publisher::publish_with_ttl`].
+    pub unclaimed: Vec<Unclaimed>,
 }
 
 /// What one subscriber has not got.
@@ -92,10 +95,11 @@ impl Closed {
         self.undelivered() == 0
     }
 
-    /// Messages that were not delivered, each counted once for each subscriber that has not got it.
+    /// Messages that were not delivered, each counted once for each subscriber that has not got it, or once if nobody has.
     pub fn undelivered(&self) -> u64 {
         let lanes = self.lanes.iter();
-        lanes.map(|lane| lane.unread + lane.dropped).sum::<u64>() + self.unlisted
+        let undelivered: u64 = lanes.map(|lane| lane.unread + lane.dropped).sum();
+        undelivered + self.unlisted + self.unclaimed.len() as u64
     }
 }
 

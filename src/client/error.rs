@@ -173,6 +173,19 @@ pub enum PublishError {
         /// The topic.
         topic: Topic,
     },
+    /// Nobody takes the topic, and no more can wait for a subscriber; see
+    /// [`PublisherBuilder::waiting_bytes`](super::PublisherBuilder::waiting_bytes).
+    #[error(
+        "nobody takes the topic, {waiting} bytes wait for subscribers, and {asked} more are beyond {limit}: raise `waiting_bytes`"
+    )]
+    TooMuchWaiting {
+        /// What was to wait, in bytes.
+        asked: usize,
+        /// What waits, in bytes.
+        waiting: usize,
+        /// What may wait, in bytes.
+        limit: usize,
+    },
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
     #[error("a subscriber has no room")]
     WouldBlock,

@@ -21,6 +21,7 @@ pub(crate) mod session;
 mod shared;
 mod subscriber;
 mod topics;
+mod unclaimed;
 mod undecodable;
 mod waiting;
 
@@ -39,5 +40,6 @@ pub use subscriber::{
     AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder, SubscriberEvent,
 };
 pub use topics::ResolvedTopic;
+pub use unclaimed::Unclaimed;
 pub use undecodable::Undecodable;
 pub use waiting::{Timer, Waitable, wait_any};

@@ -20,7 +20,7 @@ use crate::wire::{HandleId, PublisherSpec, ToBroker};
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
-use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings};
+use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
 
@@ -62,6 +62,8 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     block_cap: Option<Duration>,
     clock: Option<Clock>,
     retry: Retry,
+    time_to_live: Option<Duration>,
+    waiting_bytes: usize,
     history: u32,
     history_bytes: usize,
     /// Instead of the type's own.
@@ -103,6 +105,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             block_cap: None,
             clock: None,
             retry: Retry::default(),
+            time_to_live: None,
+            waiting_bytes: DEFAULT_WAITING_BYTES,
             history: 0,
             history_bytes: DEFAULT_HISTORY_BYTES,
             message_type: None,
@@ -174,6 +178,20 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
         self
     }
 
+    /// Has every message that nobody takes wait so long for a subscriber, as [`Publisher::publish_with_ttl`] describes. They do not
+    /// wait unless this is set.
+    pub fn time_to_live(mut self, ttl: Duration) -> Self {
+        self.time_to_live = Some(ttl);
+        self
+    }
+
+    /// How much may wait for subscribers, in bytes, as it would lie in a ring with its topics; 1 MiB unless set. A subscriber's
+    /// ring is made large enough for all of it.
+    pub fn waiting_bytes(mut self, bytes: usize) -> Self {
+        self.waiting_bytes = bytes;
+        self
+    }
+
     /// Opens the publisher. When this returns, the lanes to all present subscribers exist. Waits for the broker, ten
     /// seconds at most, for no subscriber.
     ///
@@ -193,6 +211,13 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
         let id = shared.next_handle();
         let topics = TopicTable::new();
         let mailbox = Arc::new(Mailbox::new(bell.sender));
+        let counters = shared.counters().handle(
+            Role::Publisher,
+            id,
+            declared.as_str(),
+            &message_type.to_string(),
+        );
+        let waitlist = Arc::new(Waitlist::new(self.waiting_bytes, counters.clone()));
         let port = PublisherPort {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
@@ -200,13 +225,9 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             lossy_bytes: lossy_bytes(self.max_message_bytes).max(ring_bytes),
             table_bytes: table_bytes(self.max_message_bytes, 1).max(ring_bytes),
             history: history.as_ref().map(|history| history.gate.clone()),
+            waitlist: waitlist.clone(),
             message_type: message_type.to_string(),
-            counters: shared.counters().handle(
-                Role::Publisher,
-                id,
-                declared.as_str(),
-                &message_type.to_string(),
-            ),
+            counters,
         };
         let spec = PublisherSpec {
             topic: declared.to_string(),
@@ -234,8 +255,10 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
                 ring_bytes,
                 clock: self.clock,
                 retry: self.retry,
+                time_to_live: self.time_to_live,
             },
             history,
+            waitlist,
         );
         outbound.sync();
         Ok(Publisher {
@@ -547,6 +570,7 @@ fn too_many(_: TooManyTopics) -> PublishError {
     }
 }
 
+const DEFAULT_WAITING_BYTES: usize = 1 << 20;
 /// A quarter of what the default ring could take.
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Memory of a history, in bytes, unless told otherwise.

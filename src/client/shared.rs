@@ -17,7 +17,7 @@ use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
 use super::error::RequestError;
 use super::inbound::SubscriberPort;
 use super::mailbox::Mailbox;
-use super::outbound::{Gate, WriterCommand};
+use super::outbound::{Gate, Waitlist, WriterCommand};
 use super::session::Reply;
 use super::topics::LiveTopics;
 
@@ -85,6 +85,8 @@ pub(super) struct PublisherPort {
     pub(super) table_bytes: usize,
     /// Where it keeps messages, what new lanes have to pass.
     pub(super) history: Option<Arc<Gate>>,
+    /// What a new lane gets first.
+    pub(super) waitlist: Arc<Waitlist>,
     pub(super) message_type: String,
     pub(super) counters: Arc<HandleSlot>,
 }
@@ -92,6 +94,16 @@ pub(super) struct PublisherPort {
 impl PublisherPort {
     /// Tells the publisher something; a new lane begins with that, where there is a history.
     pub(super) fn post(&self, command: WriterCommand) {
+        match command {
+            WriterCommand::Add(lane) => {
+                self.waitlist
+                    .hand_over(lane, |lane| self.begin(WriterCommand::Add(lane)));
+            }
+            command => self.begin(command),
+        }
+    }
+
+    fn begin(&self, command: WriterCommand) {
         match (&self.history, command.new_memory()) {
             (Some(history), Some(memory)) => history.begin(&memory, || self.mailbox.post(command)),
             _ => self.mailbox.post(command),

@@ -168,6 +168,12 @@ impl TopicTable {
         self.slots[id as usize].reference(id)
     }
 
+    /// The topic with this id, which is kept as long as the last of these.
+    pub(super) fn pinned(&self, id: u32) -> (Topic, u64, Arc<()>) {
+        let slot = &self.slots[id as usize];
+        (slot.topic.clone(), slot.generation, slot.pin.clone())
+    }
+
     /// The topic with this id.
     pub(super) fn topic(&self, id: u32) -> &Topic {
         &self.slots[id as usize].topic

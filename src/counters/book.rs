@@ -297,6 +297,13 @@ impl HandleSlot {
         self.book.rename(&self.leaf, topics);
     }
 
+    /// Messages have waited for a subscriber in vain. Only for a publisher, under the lock of what waits; lanes do not count them.
+    pub(crate) fn expired(&self, messages: u64) {
+        if messages > 0 {
+            count(&self.leaf.slot, Counter::Expired, messages);
+        }
+    }
+
     /// The handle goes to sleep. Only for a subscriber, whose lanes do not count sleeps: the ended ones add to the same word.
     pub(crate) fn parked(&self) {
         count(&self.leaf.slot, Counter::Parks, 1);

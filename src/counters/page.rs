@@ -76,6 +76,7 @@ pub(super) enum Counter {
     Stalls = 8,
     Conflated = 9,
     Undecodable = 10,
+    Expired = 11,
 }
 
 impl Kind {

@@ -94,6 +94,7 @@ fn copy(words: &impl Words, page: usize) -> Option<Row> {
             blocked_ns: counter(Counter::BlockedNs),
             stalls: counter(Counter::Stalls),
             undecodable: counter(Counter::Undecodable),
+            expired: counter(Counter::Expired),
             latency: Histogram::from_buckets(latency),
         },
         name: text(offset_of!(Page, name), NAME_BYTES),

@@ -112,6 +112,8 @@ pub struct Counts {
     pub stalls: u64,
     /// Messages that were read, or ended their lane, and whose bytes were no value of the subscriber's type.
     pub undecodable: u64,
+    /// Messages that have waited for a subscriber in vain; of a publisher, not of a lane.
+    pub expired: u64,
     /// From `publish` to the `recv` that gave the message, as counted by the subscriber; of messages with
     /// [timestamps](crate::PublisherBuilder::timestamps) only.
     pub latency: Histogram,
@@ -221,6 +223,7 @@ impl Counts {
             (&mut self.blocked_ns, other.blocked_ns),
             (&mut self.stalls, other.stalls),
             (&mut self.undecodable, other.undecodable),
+            (&mut self.expired, other.expired),
         ];
         for (own, other) in pairs {
             *own = with(*own, other);

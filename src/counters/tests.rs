@@ -87,6 +87,7 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
         blocked_ns: 12,
         stalls: 1,
         undecodable: 1,
+        expired: 0,
         latency: latency.clone(),
     };
     assert_eq!(lane.counts, expected);

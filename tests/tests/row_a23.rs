@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 use ringmain::{Overflow, PublishError, Publisher, RecvError, Subscriber};
-use ringmain_tests::{Bus, Tick, on_each_transport, on_each_transport_of_processes, within};
+use ringmain_tests::{
+    Bus, Tick, on_each_local_transport, on_each_transport, on_each_transport_of_processes, within,
+};
 
 fn subscriber(bus: &Bus, name: &str, pattern: &str) -> Subscriber<Tick> {
     bus.client(name).subscriber(pattern).open().unwrap()
@@ -174,5 +176,36 @@ fn a23_the_receiver_s_policy_holds_and_others_are_not_looked_at() {
             }
         }
         assert_eq!((got, lost), (lossy_lane.unread, lossy_lane.dropped));
+    });
+}
+
+#[test]
+fn a23_a_receiver_whose_older_messages_give_way_gets_it_too() {
+    on_each_local_transport(|bus| {
+        for overflow in [Overflow::DropOldest, Overflow::Conflate] {
+            let client = bus.client("named");
+            let builder = client.subscriber::<Tick>("t/*").overflow(overflow);
+            let mut named = builder.open().unwrap();
+            let others = bus.client("other");
+            let mut other = others
+                .subscriber::<Tick>("t/*")
+                .overflow(overflow)
+                .open()
+                .unwrap();
+            let mut publisher = publisher(bus);
+            let topic = publisher.resolve("t/a").unwrap();
+            for number in 0..10 {
+                let delivery = publisher
+                    .publish_to_one(&topic, "named", &Tick::new(number))
+                    .unwrap();
+                assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
+                assert_eq!(named.recv().unwrap().checked(), number);
+            }
+            assert_eq!(
+                publisher.publish_to(&topic, &Tick::new(10)).unwrap().lanes,
+                2
+            );
+            assert_eq!(other.recv().unwrap().checked(), 10);
+        }
     });
 }

@@ -1,6 +1,7 @@
 //! Publishing in futures.
 
 use std::future::poll_fn;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -101,15 +102,31 @@ impl Outbound {
     ) -> Result<Delivery, PublishError> {
         let mut route = RouteWait::new(self.shared());
         poll_fn(|context| self.poll_sync(&mut route, context)).await?;
+        while let Some(written) = self.next_waiting() {
+            let wait = GiveUpOnDrop(self);
+            if let Written::Waits = written {
+                poll_fn(|context| wait.0.poll_served(context)).await?;
+            }
+        }
         let to = match receiver {
             None => To::Rest(0),
             Some(receiver) => self.only(id, receiver)?,
         };
         let wait = GiveUpOnDrop(self);
-        match wait.0.write(id, message, Patience::Policy, to)? {
-            Written::Served(delivery) => Ok(delivery),
-            Written::Waits => poll_fn(|context| wait.0.poll_served(context)).await,
+        let delivery = match wait.0.write(id, message, Patience::Policy, to)? {
+            Written::Served(delivery) => delivery,
+            Written::Waits => poll_fn(|context| wait.0.poll_served(context)).await?,
+        };
+        if receiver.is_some() {
+            return Ok(delivery);
         }
+        let delivery = wait.0.let_wait(id, iter::once(message), delivery, None)?;
+        while let Some(written) = wait.0.next_waiting() {
+            if let Written::Waits = written {
+                poll_fn(|context| wait.0.poll_served(context)).await?;
+            }
+        }
+        Ok(delivery)
     }
 
     /// Learns what the broker and the peers have changed, as [`Outbound::sync`] does.

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -102,22 +103,31 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
     ) -> Poll<Result<(), PublishError>> {
         let sink = self.get_mut();
         let id = sink.publisher.id_of(&sink.topic)?;
-        let outbound = sink.publisher.outbound_mut();
-        if sink.message.is_some() {
-            ready!(outbound.poll_sync(&mut sink.route, context))?;
-            if let Some(message) = sink.message.take() {
-                match outbound.write(id, message.borrow(), Patience::Policy, To::Rest(0))? {
-                    Written::Served(delivery) => sink.count(delivery),
-                    Written::Waits => sink.waits = true,
+        loop {
+            if sink.waits {
+                let delivery = ready!(sink.publisher.outbound_mut().poll_served(context))?;
+                sink.waits = false;
+                sink.count(delivery);
+            }
+            let outbound = sink.publisher.outbound_mut();
+            if sink.message.is_some() {
+                ready!(outbound.poll_sync(&mut sink.route, context))?;
+            }
+            if let Some(written) = outbound.next_waiting() {
+                sink.waits = matches!(written, Written::Waits);
+                continue;
+            }
+            let Some(message) = sink.message.take() else {
+                return Poll::Ready(Ok(()));
+            };
+            match outbound.write(id, message.borrow(), Patience::Policy, To::Rest(0))? {
+                Written::Served(delivery) => {
+                    outbound.let_wait(id, iter::once(message.borrow()), delivery, None)?;
+                    sink.count(delivery);
                 }
+                Written::Waits => sink.waits = true,
             }
         }
-        if sink.waits {
-            let delivery = ready!(sink.publisher.outbound_mut().poll_served(context))?;
-            sink.waits = false;
-            sink.count(delivery);
-        }
-        Poll::Ready(Ok(()))
     }
 
     fn poll_close(

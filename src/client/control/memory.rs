@@ -10,7 +10,7 @@ use crate::lane::{
     PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
-use crate::ring::Read;
+use crate::ring::{CELL_BYTES, Read};
 use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
 use crate::wake::BellSender;
@@ -48,6 +48,18 @@ pub(super) fn make_writer(
     Ok((command, half(port, medium, segment, None)?))
 }
 
+/// The smallest ring for a lane: it holds what waits for it.
+fn ring_bytes(port: &PublisherPort, route: &Route) -> Result<usize, String> {
+    let selection = Selection {
+        patterns: patterns(route)?,
+        excludes: excludes(route)?,
+    };
+    let waiting = port.waitlist.ring_bytes(|topic| selection.takes(topic));
+    // With the header behind the last record.
+    let waiting = (waiting + CELL_BYTES).next_power_of_two();
+    Ok(port.ring_bytes.max(waiting))
+}
+
 fn half(
     port: &PublisherPort,
     medium: Medium,
@@ -72,7 +84,7 @@ fn make_lane(
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
         Overflow::Conflate => (Medium::Table, Kind::Table, port.table_bytes),
-        _ => (Medium::Ring, Kind::Ring, port.ring_bytes),
+        _ => (Medium::Ring, Kind::Ring, ring_bytes(port, route)?),
     };
     let asked = usize::try_from(route.ring_bytes)
         .ok()
@@ -113,13 +125,14 @@ fn make_lane(
         }
         _ => {
             let writer = Writer::new(memory.clone(), counters);
-            let lane = OutLane::new(
+            let mut lane = OutLane::new(
                 route.lane,
                 &route.subscriber_name,
                 writer,
                 patterns(route)?,
                 route.overflow,
             );
+            lane.has_snapshot = port.history.is_some() && route.history == HistoryUse::Snapshot;
             Ok(WriterCommand::Add(Box::new(
                 lane.excluding(excludes(route)?),
             )))

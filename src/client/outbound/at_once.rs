@@ -55,6 +55,7 @@ impl Outbound {
             lanes: served,
             dropped: 0,
             route_unknown: self.is_route_unknown(),
+            waiting: false,
         })
     }
 

@@ -21,6 +21,7 @@ impl Outbound {
         }
         let len = self.check_batch(messages)?;
         self.sync();
+        self.serve_waiting();
         if !self.full.is_empty() {
             self.give_up();
         }
@@ -50,10 +51,13 @@ impl Outbound {
             }
             written?
         };
-        Ok(match written {
+        let delivery = match written {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
-        })
+        };
+        let delivery = self.let_wait(id, messages.iter(), delivery, None)?;
+        self.serve_waiting();
+        Ok(delivery)
     }
 
     fn write_batch<T: Message, S: Stamp>(
@@ -85,7 +89,7 @@ impl Outbound {
                 let room = (&mut self.scratch, self.max_message_bytes);
                 let messages = messages.iter();
                 self.copies
-                    .write(topic, stamp.timestamp(), messages, room)?
+                    .write(topic, None, stamp.timestamp(), messages, room)?
             }
         };
         delivery.lanes += copied.lanes;

@@ -181,11 +181,21 @@ impl Copies {
         std::mem::forget(self.history.take());
     }
 
-    /// Writes messages that belong together. On an error nothing was written.
+    /// The oldest lane of the client of this name, of those that take the topic.
+    pub(super) fn named(&self, subscriber: &str, topic: &Topic) -> Option<LaneId> {
+        let lanes = self.lanes.iter().map(|(_, lane)| lane);
+        let named = lanes.filter(|lane| *lane.subscriber == *subscriber);
+        let open = named.filter(|lane| !lane.writer.is_closed() && lane.selection.takes(topic));
+        open.map(|lane| lane.lane).min()
+    }
+
+    /// Writes messages that belong together, to one lane only where one is named: what nobody else gets is not kept either.
+    /// On an error nothing was written.
     #[inline(never)]
     pub(super) fn write<'a, T: Message + ?Sized + 'a>(
         &mut self,
         (id, generation, topic): (u32, u64, &Topic),
+        only: Option<LaneId>,
         stamp: Option<&Timestamp>,
         messages: impl Iterator<Item = &'a T>,
         (scratch, limit): (&mut Scratch, usize),
@@ -206,6 +216,7 @@ impl Copies {
             matched.matching(lanes, topic, hasher);
             (matched.generation, matched.version) = (generation, *version);
         }
+        let mut history = history.as_mut().filter(|_| only.is_none());
         if matched.lanes.is_empty() && history.is_none() {
             return Ok(Copied::default());
         }
@@ -220,11 +231,14 @@ impl Copies {
         let longest = matched.lanes.iter().map(|&key| lanes[key].writer.longest());
         check_len(parcel, tables.chain(longest))?;
 
-        if let Some(history) = history {
+        if let Some(history) = &mut history {
             history.keep(matched.key, parcel);
         }
         let mut copied = Copied::default();
         for &key in &matched.lanes {
+            if only.is_some_and(|only| only != lanes[key].lane) {
+                continue;
+            }
             let writer = &mut lanes[key].writer;
             // One that has gone is removed by its route's end.
             if !writer.is_closed() && writer.write(matched.key, parcel).is_ok() {

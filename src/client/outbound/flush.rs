@@ -113,6 +113,8 @@ impl Outbound {
 
     /// What subscribers have not got, of lanes that have ended and of those that have not.
     pub(in crate::client) fn shortfalls(&mut self) -> Closed {
+        // From here on no new lane gets something.
+        let unclaimed = self.waitlist.take();
         self.take_news();
         let Departed {
             mut lanes,
@@ -121,7 +123,11 @@ impl Outbound {
         let present = self.lanes.iter_mut().map(|(_, lane)| lane);
         let present = present.map(OutLane::shortfall);
         lanes.extend(present.filter(|lane| !lane.has_ended || lane.unread > 0));
-        Closed { lanes, unlisted }
+        Closed {
+            lanes,
+            unlisted,
+            unclaimed,
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(in crate::client) struct OutLane {
     pub(super) stalled_at: Option<Position>,
     /// Whether the other side was told that somebody waits until everything is read.
     prompted: bool,
+    /// Whether its subscriber reads what the publisher has kept.
+    pub(in crate::client) has_snapshot: bool,
 }
 
 impl OutLane {
@@ -83,6 +85,7 @@ impl OutLane {
             sleeper: Sleeper::default(),
             stalled_at: None,
             prompted: false,
+            has_snapshot: false,
         }
     }
 
@@ -90,6 +93,11 @@ impl OutLane {
     pub(in crate::client) fn excluding(mut self, excludes: Vec<Pattern>) -> Self {
         self.excludes = excludes;
         self
+    }
+
+    /// Whether a message on this topic that was published before it came is for it.
+    pub(super) fn claims(&self, topic: &Topic) -> bool {
+        !self.has_snapshot && !self.writer.is_closed() && self.takes(topic)
     }
 
     pub(super) fn takes(&self, topic: &Topic) -> bool {

@@ -6,10 +6,12 @@ mod copies;
 mod encoded;
 mod flush;
 mod lane;
+mod lasting;
 mod one;
 mod retry;
 mod routes;
 mod waiting;
+mod waitlist;
 
 use std::slice;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub(super) use copies::{CopyLane, Gate, History};
 #[cfg(feature = "async")]
 pub(super) use flush::FlushDeadline;
 pub use retry::Retry;
+pub(super) use waitlist::Waitlist;
 
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
@@ -55,6 +58,8 @@ pub struct Delivery {
     /// The broker has changed the routes and the change could not be learned within a second, or its link is closed:
     /// a subscriber that is new since then may have missed the message.
     pub route_unknown: bool,
+    /// Nobody took it, so it waits for a subscriber: see [`Publisher::publish_with_ttl`](super::Publisher::publish_with_ttl).
+    pub waiting: bool,
 }
 
 /// Whether `publish` may wait for room.
@@ -75,6 +80,8 @@ pub(super) enum To {
     Rest(u32),
     /// The one with this key.
     One(usize),
+    /// The one of this number, of those whose older messages give way.
+    Copy(LaneId),
 }
 
 /// How far a message has come.
@@ -93,6 +100,8 @@ pub(super) struct Settings {
     pub(super) ring_bytes: usize,
     pub(super) clock: Option<Clock>,
     pub(super) retry: Retry,
+    /// How long every message waits for a subscriber.
+    pub(super) time_to_live: Option<Duration>,
 }
 
 /// The lanes of a publisher.
@@ -131,6 +140,13 @@ pub(super) struct Outbound {
     waits: Waits,
     departed: Departed,
     copies: Copies,
+    time_to_live: Option<Duration>,
+    /// Messages that wait for a subscriber.
+    waitlist: Arc<Waitlist>,
+    /// Whether there may be some.
+    has_waiting: bool,
+    /// The routes by which nobody takes any of them.
+    waiting_routes: u64,
 }
 
 impl Outbound {
@@ -141,12 +157,14 @@ impl Outbound {
         topics: TopicTable,
         settings: Settings,
         history: Option<History>,
+        waitlist: Arc<Waitlist>,
     ) -> Self {
         let Settings {
             max_message_bytes,
             ring_bytes,
             clock,
             retry,
+            time_to_live,
         } = settings;
         Self {
             mark: shared.mark(),
@@ -173,6 +191,10 @@ impl Outbound {
             waits: Waits::new(),
             departed: Departed::default(),
             copies: Copies::with_history(history),
+            time_to_live,
+            waitlist,
+            has_waiting: false,
+            waiting_routes: 0,
         }
     }
 
@@ -184,14 +206,7 @@ impl Outbound {
         patience: Patience,
         served: u32,
     ) -> Result<Delivery, PublishError> {
-        if self.mark.is_forked() {
-            return Err(PublishError::Forked);
-        }
-        // With a message that is on its way nothing changes.
-        if served == 0 {
-            self.sync();
-        }
-        self.serve(id, message, patience, To::Rest(served))
+        self.publish_lasting(id, message, patience, served, None)
     }
 
     /// Publishes to lanes that are known.
@@ -208,7 +223,8 @@ impl Outbound {
         };
         // Who refuses to wait asks all lanes for room before it writes to one.
         let asks_first = self.retry == Retry::Never && self.lanes.len() > 1;
-        if self.full.is_empty() && self.clock.is_none() && !asks_first && self.copies.is_empty() {
+        let is_calm = self.full.is_empty() && !asks_first && !self.has_waiting;
+        if is_calm && self.clock.is_none() && self.copies.is_empty() {
             self.routes.calm_down();
         }
         Ok(delivery)
@@ -279,6 +295,7 @@ impl Outbound {
         let (keys, served) = match &to {
             To::Rest(served) => (&slot.lanes[*served as usize..], *served),
             To::One(key) => (slice::from_ref(key), 0),
+            To::Copy(_) => (&[][..], 0),
         };
         if patience == Patience::None && !keys.is_empty() {
             let (len, limit) = (
@@ -296,17 +313,20 @@ impl Outbound {
             lanes: served,
             dropped: 0,
             route_unknown,
+            waiting: false,
         };
         let mut unattached = false;
-        if !self.copies.is_empty()
-            && let To::Rest(_) = to
-        {
+        let only = match to {
+            To::Copy(lane) => Some(lane),
+            To::Rest(_) | To::One(_) => None,
+        };
+        if !self.copies.is_empty() && !matches!(to, To::One(_)) {
             let topic = (id, slot.generation(), slot.topic());
             let room = (&mut self.scratch, self.max_message_bytes);
             let messages = std::iter::once(message);
             let copied = self
                 .copies
-                .write(topic, stamp.timestamp(), messages, room)?;
+                .write(topic, only, stamp.timestamp(), messages, room)?;
             delivery.lanes += copied.lanes;
             unattached = copied.unattached;
         }

@@ -16,6 +16,7 @@ impl Outbound {
             return Err(PublishError::Forked);
         }
         self.sync();
+        self.serve_waiting();
         let to = self.only(id, receiver)?;
         let delivery = self.serve(id, message, Patience::Policy, to)?;
         self.check_receiver(id, receiver, delivery)
@@ -29,9 +30,13 @@ impl Outbound {
         let keys = slot.lanes.iter().copied();
         let named = keys.filter(|key| *lanes[*key].subscriber == *receiver);
         // The broker numbers lanes as they come.
-        match named.min_by_key(|key| lanes[*key].lane) {
-            Some(key) => Ok(To::One(key)),
-            None => Err(self.no_receiver(id, receiver)),
+        let first = named.min_by_key(|key| lanes[*key].lane);
+        let copy = self.copies.named(receiver, slot.topic());
+        match (first, copy) {
+            (Some(key), Some(copy)) if copy < lanes[key].lane => Ok(To::Copy(copy)),
+            (Some(key), _) => Ok(To::One(key)),
+            (None, Some(copy)) => Ok(To::Copy(copy)),
+            (None, None) => Err(self.no_receiver(id, receiver)),
         }
     }
 

@@ -91,6 +91,7 @@ fn counts(counts: &Counts) -> Value {
         "blocked_ns": counts.blocked_ns,
         "stalls": counts.stalls,
         "undecodable": counts.undecodable,
+        "expired": counts.expired,
         "latency": {
             "count": counts.latency.count(),
             "p50_ns": quantile(0.5),
