@@ -14,8 +14,8 @@ use crate::topic::{Topic, TopicError};
 use crate::wake::KernelError;
 use crate::wire::{LaneRefusal, Refusal};
 
+use super::gap::{Gap, SubscriberEvent};
 use super::session::ProtocolError;
-use super::subscriber::{Gap, SubscriberEvent};
 
 /// Why a client could not join a bus.
 #[derive(Debug, Error)]

@@ -11,6 +11,7 @@ mod client;
 mod closing;
 mod control;
 mod error;
+mod gap;
 mod inbound;
 mod last_values;
 mod mailbox;
@@ -30,15 +31,14 @@ pub use awaiting::{MessageSink, SampleStream};
 pub use client::{Client, ClientBuilder, ListTopics};
 pub use closing::{CloseError, Closed, ClosedLane};
 pub use error::{ConnectError, LaneFault, PublishError, RecvError, RequestError};
+pub use gap::{Gap, GapCause, SubscriberEvent};
 pub use inbound::Wait;
 pub use last_values::{LastValue, LastValues, LookError};
 pub use outbound::{Delivery, Retry};
 pub use publisher::{Publisher, PublisherBuilder};
 pub use sample::Sample;
 pub use session::ProtocolError;
-pub use subscriber::{
-    AnyMessage, Gap, GapCause, Receive, Subscriber, SubscriberBuilder, SubscriberEvent,
-};
+pub use subscriber::{AnyMessage, Receive, Subscriber, SubscriberBuilder};
 pub use topics::ResolvedTopic;
 pub use unclaimed::Unclaimed;
 pub use undecodable::Undecodable;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::error::{LaneFault, RecvError};
-use crate::client::subscriber::{Gap, GapCause};
+use crate::client::gap::{Gap, GapCause};
 use crate::lane::{CursorPage, LaneReader};
 use crate::message::MessageType;
 use crate::ring::Ending;

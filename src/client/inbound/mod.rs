@@ -19,8 +19,8 @@ use crate::wake::BellReceiver;
 
 use super::bell::HandleBell;
 use super::error::{LaneFault, RecvError};
+use super::gap::SubscriberEvent;
 use super::shared::{Command, Shared};
-use super::subscriber::SubscriberEvent;
 
 pub(super) use lane::MOST_REFUSED;
 use lane::refused;
