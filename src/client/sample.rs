@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
-use super::inbound::InLane;
+use super::inbound::{InLane, Origin};
 use super::subscriber::Receive;
 
 /// A message where it lies, in the publisher's memory. It derefs to the message's view: the archived value, or the bytes.
@@ -83,6 +83,13 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     /// with the policy [`Overflow::Conflate`](crate::Overflow::Conflate).
     pub fn skipped(&self) -> u64 {
         self.lane.reader().skipped()
+    }
+
+    /// Whether another member of the queue group may have got it already: it had the message, or could have taken it, when it
+    /// was closed or died; see [`queue`](super::SubscriberBuilder::queue).
+    #[inline]
+    pub fn redelivered(&self) -> bool {
+        self.lane.origin() == Origin::Inherited
     }
 
     /// The type that its publisher declared.

@@ -15,7 +15,7 @@ use crate::wake::{Bell, BellSender};
 use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
 
 use super::error::RequestError;
-use super::inbound::SubscriberPort;
+use super::inbound::{InLane, SubscriberPort};
 use super::mailbox::Mailbox;
 use super::outbound::{Gate, Waitlist, WriterCommand};
 use super::session::Reply;
@@ -69,6 +69,10 @@ pub(super) enum Command {
     Disconnect(LaneId),
     /// A subscriber has read the lane to its end.
     Finished(LaneId),
+    /// A member of a queue group has read the lane to its end.
+    ReadUp(Box<InLane>),
+    /// Sends a frame that is not answered.
+    Tell(ToBroker),
     /// The last handle is gone.
     Stop,
 }

@@ -92,6 +92,7 @@ pub struct SubscriberBuilder<'a, T: ?Sized> {
     client: &'a Client,
     patterns: Vec<&'a str>,
     excludes: Vec<&'a str>,
+    queue: Option<&'a str>,
     overflow: Overflow,
     wait: Wait,
     ring_bytes: usize,
@@ -108,6 +109,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             client,
             patterns: vec![pattern],
             excludes: Vec::new(),
+            queue: None,
             overflow: Overflow::Block {
                 deadline: DEFAULT_DEADLINE,
             },
@@ -143,6 +145,36 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     /// ```
     pub fn exclude(mut self, pattern: &'a str) -> Self {
         self.excludes.push(pattern);
+        self
+    }
+
+    /// Shares messages with all subscribers, of any process, that name the same queue group: each message goes to one of those
+    /// whose patterns take it. Publishers take turns among the members with room; if none has room, the policy of the member
+    /// whose turn it is decides, and a `Block` wait is over as soon as any of them has room. A batch goes to one member.
+    ///
+    /// When a member is closed or dies, another one on the broker's host whose patterns take the same topics reads on where it
+    /// stopped, in order, also if the publisher is idle, stopped or gone by then. That is *at least once*: what the dead member
+    /// had taken and not given back, by dropping the [`Sample`], comes again, a single message of each publisher at most; as can
+    /// a [`Gap`](RecvError::Gap) that it was told last. Whatever comes that way says so: [`Sample::redelivered`]. Without another
+    /// member, or without a broker, what was not read is lost with the last one. Members should have the same patterns.
+    ///
+    /// Policies that replace messages, and [`snapshot`](Self::snapshot), are refused by [`open`](Self::open). Costs a record with
+    /// the topic's name before each message, and a store for each message that is given back.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// // Any number of these, in any number of processes.
+    /// let client = Client::connect("demo")?;
+    /// let mut worker = client.subscriber::<Bytes>("jobs/*").queue("workers").open()?;
+    /// let job = worker.recv()?;
+    /// if job.redelivered() {
+    ///     println!("{} may have been begun by another worker", job.topic());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn queue(mut self, name: &'a str) -> Self {
+        self.queue = Some(name);
         self
     }
 
@@ -262,6 +294,10 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
     pub(super) fn open_with_lanes(self) -> Result<(Subscriber<T>, u32), RequestError> {
         let patterns = canonical(&self.patterns)?;
         let excludes = canonical(&self.excludes)?;
+        if let Some(queue) = self.queue {
+            Refusal::check_queue(queue, self.overflow, self.history)
+                .map_err(RequestError::Refused)?;
+        }
         if self.ring_bytes > MAX_RING_BYTES {
             return Err(RequestError::Size {
                 what: "ring_bytes",
@@ -283,7 +319,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
         let shared = self.client.shared();
         let bell = shared.new_bell()?;
         let id = shared.next_handle();
-        let port = Arc::new(SubscriberPort::new(
+        let port = SubscriberPort::new(
             Mailbox::new(bell.sender),
             *shared.options(),
             shared.mark(),
@@ -297,7 +333,11 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
                 patterns: parse(&patterns)?,
                 excludes: parse(&excludes)?,
             },
-        )?);
+        )?;
+        let port = Arc::new(match self.queue {
+            Some(_) => port.of_member(),
+            None => port,
+        });
         let spec = SubscriberSpec {
             patterns: patterns.clone(),
             message_type: T::accepts().cloned(),
@@ -305,7 +345,7 @@ impl<'a, T: Receive + ?Sized> SubscriberBuilder<'a, T> {
             ring_bytes: self.ring_bytes as u64,
             self_delivery: self.self_delivery,
             excludes,
-            queue: None,
+            queue: self.queue.map(str::to_owned),
             history: self.history,
         };
         let guard = OpenSubscriber { shared, id };

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::lane::{MAX_TOPIC_IDS, TopicRef, Unstamped};
+use crate::ring::record_bytes;
 use crate::sync::{AtomicU64, Ordering};
 use crate::topic::Topic;
 
@@ -45,8 +46,12 @@ pub(super) struct Slot {
     pin: Arc<()>,
     /// Keys of the lanes.
     pub(super) lanes: Vec<usize>,
-    /// Version of the routes that these are of; 0 is none.
+    /// Keys of the lanes of each queue group, one of which gets a message.
+    pub(super) groups: Vec<Vec<usize>>,
+    /// Version of the routes that these are of; 0 is none, or that there are groups.
     routes: u64,
+    /// The same where there are groups: [`TopicTable::matched`] does not find such a topic.
+    grouped_routes: u64,
 }
 
 /// There are too many topics in use at a time.
@@ -122,7 +127,9 @@ impl TopicTable {
             generation: self.generations,
             pin,
             lanes: Vec::new(),
+            groups: Vec::new(),
             routes: 0,
+            grouped_routes: 0,
         };
         match self.slots.get_mut(id as usize) {
             Some(old) => *old = slot,
@@ -137,7 +144,7 @@ impl TopicTable {
         (resolved.publisher == self.publisher).then_some(resolved.id)
     }
 
-    /// The topic with its lanes, if these were matched since the routes have changed.
+    /// The topic with its lanes, if these were matched since the routes have changed and none is of a queue group.
     #[inline]
     pub(super) fn matched(&self, id: u32, routes: u64) -> Option<&Slot> {
         let slot = self.slots.get(id as usize)?;
@@ -150,14 +157,18 @@ impl TopicTable {
         &mut self,
         id: u32,
         routes: u64,
-        matching: impl FnOnce(&Topic, &mut Vec<usize>),
+        matching: impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>),
     ) -> &Slot {
         let slot = &mut self.slots[id as usize];
-        if slot.routes != routes {
+        if slot.routes != routes && slot.grouped_routes != routes {
             self.matches += 1;
             slot.lanes.clear();
-            matching(&slot.topic, &mut slot.lanes);
-            slot.routes = routes;
+            slot.groups.clear();
+            matching(&slot.topic, &mut slot.lanes, &mut slot.groups);
+            (slot.routes, slot.grouped_routes) = match slot.groups.is_empty() {
+                true => (routes, 0),
+                false => (0, routes),
+            };
         }
         slot
     }
@@ -202,6 +213,7 @@ impl TopicTable {
         for (id, slot) in self.slots.iter_mut().enumerate() {
             if Arc::strong_count(&slot.pin) == 1 {
                 slot.lanes = Vec::new();
+                slot.groups = Vec::new();
                 self.live.remove(id as u32);
                 self.free.push(id as u32);
             }
@@ -216,6 +228,20 @@ impl Slot {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether nobody takes the topic.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.groups.is_empty()
+    }
+
+    /// Bytes that each message takes in a ring for its topic's name: in those of queue groups, where each has it.
+    pub(super) fn named_bytes(&self) -> usize {
+        match self.groups.is_empty() {
+            true => 0,
+            false => record_bytes(self.topic.as_str().len()),
+        }
     }
 
     #[inline]
@@ -305,16 +331,29 @@ mod tests {
         let mut table = TopicTable::new();
         let id = table.resolve(topic(0)).unwrap().id;
         for _ in 0..1000 {
-            table.slot(id, 7, |_, lanes| lanes.push(3));
+            table.slot(id, 7, |_, lanes, _| lanes.push(3));
         }
         assert_eq!(
             (
                 table.matches(),
-                table.slot(id, 7, |_, _| {}).lanes.as_slice()
+                table.slot(id, 7, |_, _, _| {}).lanes.as_slice()
             ),
             (1, &[3][..])
         );
-        table.slot(id, 8, |_, _| {});
+        table.slot(id, 8, |_, _, _| {});
         assert_eq!(table.matches(), 2);
+    }
+
+    #[test]
+    fn a_topic_of_a_group_is_matched_once_too_and_never_found_at_once() {
+        let mut table = TopicTable::new();
+        let id = table.resolve(topic(0)).unwrap().id;
+        for _ in 0..1000 {
+            table.slot(id, 7, |_, _, groups| groups.push(vec![3]));
+            assert!(table.matched(id, 7).is_none());
+        }
+        assert_eq!(table.matches(), 1);
+        table.slot(id, 8, |_, lanes, _| lanes.push(3));
+        assert!(table.matched(id, 8).is_some());
     }
 }

@@ -5,7 +5,9 @@
 //! | 0..8 | 1 once the subscriber is closed |
 //! | 64..72 | parked counter |
 //! | 128 a .. 128 a + 8 | area a, from 1 on: cursor of one lane, a position in its ring |
+//! | 128 a + 8 .. 128 a + 40 | an account, see [`account`](super::account) |
 //! | 128 a + 64 .. 128 a + 72 | 1 once the subscriber has left that lane |
+//! | 128 a + 72 .. 128 a + 104 | the other account |
 //!
 //! Lines that different processes poll lie 128 bytes apart, for processors fetch them in pairs.
 
@@ -17,6 +19,8 @@ use crate::segment::{
     SegmentWord,
 };
 use crate::sync::{AtomicU64, Ordering, load_acquire};
+
+use super::account::WORDS;
 
 /// A cursor page of this process.
 pub struct CursorPage {
@@ -70,6 +74,9 @@ impl CursorPage {
         // Relaxed: publishers learn of the area by a message, which orders this before whatever they read. A publisher that had the area before has closed its ring or is dead.
         area.word().store(0, Ordering::Relaxed);
         area.left().store(0, Ordering::Relaxed);
+        for word in [0, 1].into_iter().flat_map(|place| area.account(place)) {
+            word.store(0, Ordering::Relaxed);
+        }
         Some(area)
     }
 
@@ -104,6 +111,15 @@ impl CursorArea {
         self.page
             .segment
             .word(self.index as usize * AREA_BYTES + LEFT)
+    }
+
+    /// The words of an account.
+    pub(super) fn account(&self, place: usize) -> [&AtomicU64; WORDS] {
+        std::array::from_fn(|index| {
+            self.page
+                .segment
+                .word(account_word(self.index, place, index))
+        })
     }
 
     /// Says that the subscriber reads this lane no more.
@@ -141,6 +157,21 @@ impl PeerPage {
             });
         }
         Ok(Self { segment })
+    }
+
+    /// The cursor and the accounts of area `index`; `None` if there is no such area.
+    pub(super) fn come_to(&self, index: u32) -> Option<(&AtomicU64, [[&AtomicU64; WORDS]; 2])> {
+        if !(1..AREAS).contains(&index) {
+            return None;
+        }
+        let cursor = self.segment.try_word(index as usize * AREA_BYTES)?;
+        let mut accounts = [[cursor; WORDS]; 2];
+        for (place, words) in accounts.iter_mut().enumerate() {
+            for (at, word) in words.iter_mut().enumerate() {
+                *word = self.segment.try_word(account_word(index, place, at))?;
+            }
+        }
+        Some((cursor, accounts))
     }
 
     /// The cursor of area `index`; `None` if there is no such area.
@@ -184,3 +215,10 @@ const PARKED: usize = 64;
 const AREA_BYTES: usize = 128;
 const LEFT: usize = 64;
 const AREAS: u32 = (DATA_BYTES / AREA_BYTES) as u32;
+/// Of the accounts in the two lines of an area, behind the word that each has.
+const ACCOUNTS: [usize; 2] = [8, LEFT + 8];
+const _: () = assert!(ACCOUNTS[0] + 8 * WORDS <= LEFT && ACCOUNTS[1] + 8 * WORDS <= AREA_BYTES);
+
+fn account_word(area: u32, place: usize, index: usize) -> usize {
+    area as usize * AREA_BYTES + ACCOUNTS[place] + 8 * index
+}

@@ -3,6 +3,7 @@
 //! A lane is a ring, owned by the publisher, and an area of a cursor page, owned by the subscriber; either side maps the
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
+mod account;
 mod copy_reader;
 mod copy_writer;
 mod cursor_page;
@@ -17,6 +18,7 @@ mod snapshot;
 mod stamping;
 mod writer;
 
+pub use account::Account;
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};

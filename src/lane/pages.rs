@@ -10,6 +10,8 @@ pub struct CursorPages {
     /// The newest last; never empty.
     pages: Vec<Arc<CursorPage>>,
     options: SegmentOptions,
+    /// Whether areas that come back are kept as they are.
+    kept: bool,
 }
 
 impl CursorPages {
@@ -19,12 +21,14 @@ impl CursorPages {
         Ok(Self {
             pages: vec![first],
             options,
+            kept: false,
         })
     }
 
     /// Takes an area, in a new page if all others are in use.
     pub fn area(&mut self) -> Result<(Arc<CursorPage>, CursorArea), SegmentError> {
-        for page in &self.pages {
+        let pages = if self.kept { &[] } else { &self.pages[..] };
+        for page in pages {
             if let Some(area) = page.area() {
                 return Ok((page.clone(), area));
             }
@@ -33,6 +37,11 @@ impl CursorPages {
         self.pages.push(page.clone());
         let area = page.area().expect("a fresh page has free areas");
         Ok((page, area))
+    }
+
+    /// From now on areas are taken in new pages only: what stands in the others stays.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Says on every page that the reader reads no more.

@@ -11,7 +11,7 @@ use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
-use super::{CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
+use super::{Account, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
@@ -28,6 +28,8 @@ pub struct Reader {
     known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
+    /// Whether it tells how far it has come, for whoever reads on.
+    keeps_account: bool,
     /// Whose clocks the publisher stamps with.
     host: Host,
     /// Crossings of the water marks when the ring was found empty last.
@@ -130,10 +132,20 @@ impl Reader {
             known: None,
             publisher,
             counters,
+            keeps_account: false,
             host,
             drained: 0,
             told_high: false,
         }
+    }
+
+    /// Begins where another reader has stopped, or at the beginning, and tells how far it has come after each message, for
+    /// whoever reads on.
+    pub fn keep_account(&mut self, from: Account) {
+        self.consumer.cursor().begin(from);
+        self.consumer.resume(from.position, from.told);
+        self.sequence = from.sequence;
+        self.keeps_account = true;
     }
 
     /// What stands next.
@@ -251,6 +263,13 @@ impl Reader {
     /// Tells the publisher how far everything is read.
     #[inline(never)]
     pub fn publish_cursor(&mut self) {
+        if self.keeps_account {
+            self.consumer.cursor().tell(Account {
+                position: self.consumer.position(),
+                sequence: self.sequence,
+                told: self.consumer.told(),
+            });
+        }
         let published = self.consumer.publish();
         self.wake(published);
     }
@@ -363,8 +382,14 @@ impl Reader {
             self.topics.resize(id + 1, None);
         }
         self.topics[id] = Some(topic);
-        let published = self.consumer.release(record);
-        self.wake(published);
+        if self.keeps_account {
+            // Not published before the message is given back: whoever reads on needs the name.
+            let end = self.consumer.end(&record);
+            self.consumer.advance_to(end);
+        } else {
+            let published = self.consumer.release(record);
+            self.wake(published);
+        }
         match self.consumer.poll()? {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),

@@ -21,6 +21,8 @@ pub struct Writer {
     /// The generation of a topic for which a message is all there is to write: the subscriber has answered and knows the topic,
     /// and no drops are to be told. 0 if there is none.
     ready_for: u64,
+    /// Whether each message says what its topic is.
+    names_each: bool,
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
     counters: LaneSlot,
@@ -61,9 +63,16 @@ impl Writer {
             defined: Vec::new(),
             subscriber: None,
             ready_for: 0,
+            names_each: false,
             last: None,
             counters,
         }
+    }
+
+    /// From now on each message says what its topic is, so that a reader can begin at any of them. Costs a record of 16 bytes
+    /// and the name, and copying them.
+    pub fn name_each(&mut self) {
+        self.names_each = true;
     }
 
     /// The subscriber has mapped the ring.
@@ -180,7 +189,10 @@ impl Writer {
             return Ok(None);
         }
         let mut len_bytes = 0;
-        for message in messages {
+        for (index, message) in messages.iter().enumerate() {
+            if index > 0 && self.stage_name_of_next(topic).is_err() {
+                return Ok(None);
+            }
             let len = match T::ENCODED_LEN {
                 Some(len) => len,
                 None => message.encoded_len(scratch)?,
@@ -209,8 +221,11 @@ impl Writer {
         self.last = None;
         let mut len_bytes = 0;
         let mut result = self.stage_prelude(topic);
-        for message in messages {
+        for (index, message) in messages.iter().enumerate() {
             len_bytes += message.len();
+            if index > 0 {
+                result = result.and_then(|()| self.stage_name_of_next(topic));
+            }
             result = result.and_then(|()| topic.stage_copy(&mut self.producer, message));
         }
         match result {
@@ -329,11 +344,25 @@ impl Writer {
     #[inline]
     fn stage_prelude<S: Stamp>(&mut self, topic: TopicRef<'_, S>) -> Result<(), NoRoom> {
         self.producer.stage_gap()?;
+        // Where each message names it, none is known.
         if self.defined.get(topic.id as usize) != Some(&topic.generation) {
-            self.producer
-                .stage_copy(Kind::Topic, topic.name.as_bytes(), u64::from(topic.id))?;
+            self.stage_name(topic)?;
         }
         Ok(())
+    }
+
+    /// The same before the second message of a batch, and those behind it.
+    #[inline]
+    fn stage_name_of_next<S: Stamp>(&mut self, topic: TopicRef<'_, S>) -> Result<(), NoRoom> {
+        match self.names_each {
+            true => self.stage_name(topic),
+            false => Ok(()),
+        }
+    }
+
+    fn stage_name<S: Stamp>(&mut self, topic: TopicRef<'_, S>) -> Result<(), NoRoom> {
+        self.producer
+            .stage_copy(Kind::Topic, topic.name.as_bytes(), u64::from(topic.id))
     }
 
     #[inline]
@@ -342,7 +371,7 @@ impl Writer {
         let position = self.producer.committed();
         self.counters.messages(messages as u64, len_bytes, position);
         let id = topic.id as usize;
-        if self.defined.get(id) != Some(&topic.generation) {
+        if self.defined.get(id) != Some(&topic.generation) && !self.names_each {
             if self.defined.len() <= id {
                 self.defined.resize(id + 1, 0);
             }

@@ -49,6 +49,8 @@ impl End for ClientEnd {
                     ways.lanes.pump_all_of(lane, ways.far);
                 }
             }
+            // As above.
+            ToBroker::LaneClosed { lane } => ways.lanes.pump_all_of(lane, ways.far),
             ToBroker::OfferLane { lane, segment, .. } => {
                 return self.offer(lane, segment, descriptors, ways);
             }

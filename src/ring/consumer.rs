@@ -17,6 +17,8 @@ pub struct Consumer<S, C> {
     /// What the cursor word holds.
     published: Position,
     losses: Losses,
+    /// How far, in bytes, the position may be ahead of what is published, once a record is released.
+    publish_from: u64,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
 }
@@ -106,12 +108,32 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     pub fn new(storage: S, cursor: C) -> Self {
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
+            publish_from: storage.capacity() as u64 / 8,
             storage,
             cursor,
             position: Position(0),
             published: Position(0),
             losses: Losses::default(),
         }
+    }
+
+    /// Goes on where another reader has stopped, at a position where a record begins, and that its cursor says already; losses
+    /// that it was told are not told again. From now on each release is to be published.
+    pub fn resume(&mut self, from: Position, told: DropCounts) {
+        self.position = from;
+        self.published = from;
+        self.losses = Losses::after(told);
+        self.publish_from = 0;
+    }
+
+    /// The next record to look at; all before it are released.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The losses that were told.
+    pub fn told(&self) -> DropCounts {
+        self.losses.told()
     }
 
     /// The ring.
@@ -200,7 +222,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     #[inline(always)]
     pub fn advance_to(&mut self, end: Position) -> bool {
         self.position = end;
-        end.0 - self.published.0 >= self.storage.capacity() as u64 / 8
+        end.0 - self.published.0 >= self.publish_from
     }
 
     /// Tells the producer how far everything is read.

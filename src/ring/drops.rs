@@ -125,6 +125,15 @@ impl DropLog {
 }
 
 impl Losses {
+    /// Those up to `told` are told.
+    pub(super) fn after(told: DropCounts) -> Self {
+        Self { told }
+    }
+
+    pub(super) fn told(&self) -> DropCounts {
+        self.told
+    }
+
     /// Whether `counts` holds something that was not told.
     pub(super) fn is_behind(&self, counts: DropCounts) -> bool {
         self.told != counts

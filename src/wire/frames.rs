@@ -64,9 +64,10 @@ pub enum Medium {
 /// A lane that another member of a queue group had: the rest of it is to be read.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Inherited {
-    /// The cursor page of the member that had it, if it had one: the last descriptor, if it is a `Descriptor`.
-    pub page: SegmentSource,
-    /// The lane's area in it.
+    /// The cursor page of the member that had it: the last descriptor, if it is a `Descriptor`. None if it had not answered:
+    /// the lane is read from its beginning.
+    pub page: Option<SegmentSource>,
+    /// The lane's area in it; 0 without a page.
     pub area: u32,
 }
 
@@ -308,10 +309,14 @@ pub enum ToBroker {
         /// Of a `Routes` frame.
         epoch: u64,
     },
-    /// Nothing more comes in a lane of a queue group that was removed from the routes: whoever has inherited it looks for the
-    /// last time.
+    /// From a publisher: nothing more comes in a lane of a queue group. Whoever reads it looks for the last time.
     LaneClosed {
         /// The lane.
+        lane: LaneId,
+    },
+    /// From a member of a queue group: a lane that has ended is read to its end. Nobody needs to read on.
+    LaneFinished {
+        /// The lane, as it was offered to this member.
         lane: LaneId,
     },
 }

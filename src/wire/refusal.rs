@@ -5,6 +5,8 @@ use std::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 use thiserror::Error;
 
+use super::{HistoryUse, Overflow};
+
 /// Something that a broker limits.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,6 +88,24 @@ pub enum Refusal {
         /// The type, as `name v1`.
         message_type: String,
     },
+    /// A member of a queue group has a policy that replaces messages.
+    #[error(
+        "a member of queue group {queue} cannot have the policy {policy}: a message that gives way to a later one would reach nobody; choose `Block`, `DropNewest` or `Disconnect`"
+    )]
+    QueuePolicy {
+        /// The group.
+        queue: String,
+        /// The policy.
+        policy: String,
+    },
+    /// A member of a queue group asks for what was published before.
+    #[error(
+        "a member of queue group {queue} cannot have what was published before: that is not shared; leave out the snapshot, or the group"
+    )]
+    QueueHistory {
+        /// The group.
+        queue: String,
+    },
     /// More than the broker allows.
     #[error("the broker allows {limit} ({kind:?}), {asked} were asked for")]
     Limit {
@@ -117,4 +137,25 @@ pub enum Refusal {
         /// How many it may serve.
         limit: u32,
     },
+}
+
+impl Refusal {
+    /// Refuses what a member of a queue group cannot have.
+    pub(crate) fn check_queue(
+        queue: &str,
+        overflow: Overflow,
+        history: HistoryUse,
+    ) -> Result<(), Self> {
+        if history != HistoryUse::None {
+            let queue = queue.to_owned();
+            return Err(Self::QueueHistory { queue });
+        }
+        match overflow {
+            Overflow::Block { .. } | Overflow::DropNewest | Overflow::Disconnect => Ok(()),
+            Overflow::DropOldest | Overflow::Conflate => Err(Self::QueuePolicy {
+                queue: queue.to_owned(),
+                policy: format!("{overflow:?}"),
+            }),
+        }
+    }
 }

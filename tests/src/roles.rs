@@ -8,6 +8,7 @@ mod quiet;
 mod remote;
 mod seeded;
 mod visit;
+pub mod worker;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -67,6 +68,13 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("forking", [address, listen, speak]) => forking::forking(address, listen, speak, script),
         ("visitor", [address, listen, speak]) => visit::visitor(address, listen, speak, script),
         ("host", [address, speak, listen]) => visit::host(address, speak, listen, script),
+        ("worker", [address, pattern, policy, queue]) => {
+            worker::worker(address, pattern, policy, queue, script);
+        }
+        ("logging-worker", [address, pattern, queue, log, count]) => {
+            let count = count.parse().unwrap();
+            worker::logging(address, pattern, queue, Path::new(log), count, script);
+        }
         ("remote", [address, pattern, policy, patience_ms]) => {
             let patience = Duration::from_millis(patience_ms.parse().unwrap());
             remote::subscriber(address, pattern, policy, patience, script);

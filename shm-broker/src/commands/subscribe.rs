@@ -24,6 +24,9 @@ pub struct Subscribe {
     /// Leaves out topics, as often as it is given.
     #[arg(long, value_name = "PATTERN", value_parser = cli::pattern)]
     exclude: Vec<Pattern>,
+    /// Shares the messages with all that name the same group: each goes to one of them.
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
     /// Ends after so many messages.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -108,6 +111,9 @@ impl Subscribe {
         for pattern in &self.exclude {
             builder = builder.exclude(pattern.as_str());
         }
+        if let Some(queue) = &self.queue {
+            builder = builder.queue(queue);
+        }
         builder.open()
     }
 
@@ -187,9 +193,14 @@ impl Style {
                 format!("{} {text}", time.as_deref().unwrap_or("-"))
             }
             Self::Json => format!(
-                r#"{{"topic":{},"sequence":{}{},"type":{},"publisher":{},"value":{}}}"#,
+                r#"{{"topic":{},"sequence":{}{}{},"type":{},"publisher":{},"value":{}}}"#,
                 quoted(topic.as_str()),
                 sample.sequence(),
+                if sample.redelivered() {
+                    r#","redelivered":true"#
+                } else {
+                    ""
+                },
                 published_at(sample),
                 quoted(&sample.message_type().to_string()),
                 quoted(sample.publisher()),

@@ -51,6 +51,30 @@ fn what_is_excluded_is_not_printed() {
 }
 
 #[test]
+fn a_queue_shares_messages_and_hands_on_what_a_killed_member_left() {
+    let bus = Bus::start();
+    let mut victim = bus.subscribe(&["a", "--queue", "q", "--policy", "block"]);
+    let mut heir = bus.subscribe(&["a", "--queue", "q", "--policy", "block", "--json"]);
+    victim.signal(Signal::SIGSTOP);
+    bus.run(&["pub", "a", "1"]).done();
+    bus.run(&["pub", "a", "2"]).done();
+    let client = bus.client();
+    let mut publisher = client.publisher::<Bytes>("a").open().unwrap();
+    for text in [b"3", b"4"] {
+        assert_eq!(publisher.publish("a", Bytes::new(text)).unwrap().lanes, 1);
+    }
+    victim.signal(Signal::SIGKILL);
+    let mut values = Vec::new();
+    while values.len() < 4 {
+        let line: Value = serde_json::from_str(&heir.line()).unwrap();
+        values.push(line["value"].as_str().unwrap().to_owned());
+    }
+    values.sort_unstable();
+    assert_eq!(values, ["1", "2", "3", "4"]);
+    drop(victim.stdout.take());
+}
+
+#[test]
 fn each_line_of_standard_input_is_a_message() {
     let bus = Bus::start();
     let mut publisher = bus.spawn(&["pub", "a", "--wait-for", "1"]);

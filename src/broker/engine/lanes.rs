@@ -3,6 +3,7 @@
 use tracing::warn;
 
 use super::Engine;
+use super::estates::{PublishedHalf, ReadHalf};
 use super::event::{CloseReason, Outgoing, SessionId};
 use super::outbox::{News, Outbox};
 use super::registry::Handle;
@@ -70,7 +71,7 @@ impl<D: Clone> Engine<D> {
             .iter()
             .try_for_each(|source| self.check_name(source))?;
         let Some(lane) = self.own_lane(session, id, Side::Publisher, Stage::Routed)? else {
-            return Ok(());
+            return self.late_half(session, id, half);
         };
         let Some(publisher) = self.registry.publisher(lane.publisher) else {
             return Ok(());
@@ -83,12 +84,17 @@ impl<D: Clone> Engine<D> {
             publisher_name: publisher.owner.name.to_string(),
             publisher: publisher.spec.clone(),
             medium: half.medium,
-            segment: half.segment,
+            segment: half.segment.clone(),
             history: half.history,
             inherited: None,
         };
         self.lanes.set_stage(id, Stage::Offered);
         let outgoing = self.with_process(session, frame, half.descriptors);
+        let kept = PublishedHalf {
+            segment: half.segment,
+            descriptors: outgoing.descriptors.clone(),
+        };
+        self.keep_half(id, lane, kept);
         let queue = |outbox: &mut Outbox<D>| outbox.lane_news(id, News::Offered, outgoing);
         self.sessions
             .post(lane.subscriber.session, &mut self.effects, queue);
@@ -104,7 +110,9 @@ impl<D: Clone> Engine<D> {
         descriptors: Vec<D>,
     ) -> Result<(), CloseReason> {
         self.check_name(&segment)?;
-        let Some(lane) = self.own_lane(session, id, Side::Subscriber, Stage::Offered)? else {
+        let lane = self.own_lane(session, id, Side::Subscriber, Stage::Offered)?;
+        self.keep_page(session, id, ReadHalf::of(&segment, area, &descriptors))?;
+        let Some(lane) = lane else {
             return Ok(());
         };
         self.lanes.set_stage(id, Stage::Accepted);
@@ -127,7 +135,7 @@ impl<D: Clone> Engine<D> {
         reason: LaneRefusal,
     ) -> Result<(), CloseReason> {
         let Some(&lane) = self.lanes.lane(id) else {
-            return Ok(());
+            return self.refuse_estate(session, id, &shortened(reason));
         };
         let side = side_of(&reason);
         if lane.end(side).session != session {
@@ -147,11 +155,20 @@ impl<D: Clone> Engine<D> {
         let Some(lane) = self.lanes.remove(id) else {
             return;
         };
-        self.tell_publisher(id, lane, &ending);
+        let told = self.tell_publisher(id, lane, &ending);
+        match &ending {
+            // A publisher that knows of the lane may write before it knows of its end.
+            _ if told && lane.stage == Stage::Routed => self.expect_half(id, lane),
+            // Handed on with all that its subscriber leaves.
+            Ending::Subscriber => {}
+            Ending::Refused(LaneRefusal::Subscriber(_)) => drop(self.estates.remove(id)),
+            _ => self.forget_if_remote(id, lane.subscriber),
+        }
         self.tell_subscriber(id, lane, ending);
     }
 
-    fn tell_publisher(&mut self, id: LaneId, lane: Lane, ending: &Ending) {
+    /// Whether it had been told that there is a lane, and does not end it itself.
+    fn tell_publisher(&mut self, id: LaneId, lane: Lane, ending: &Ending) -> bool {
         let Handle {
             session,
             id: publisher,
@@ -162,12 +179,15 @@ impl<D: Clone> Engine<D> {
                 outbox.lane_forgotten(id, News::Accepted);
             };
             self.sessions.post(session, &mut self.effects, forget);
+            false
         } else {
+            let mut told = false;
             let remove = |outbox: &mut Outbox<D>| {
                 outbox.lane_forgotten(id, News::Accepted);
-                outbox.route_removed(publisher, id);
+                told = outbox.route_removed(publisher, id);
             };
             self.sessions.reroute(session, &mut self.effects, remove);
+            told
         }
     }
 
@@ -179,6 +199,8 @@ impl<D: Clone> Engine<D> {
             return;
         };
         let publisher_name = publisher.owner.name.to_string();
+        // What lies in a lane of a queue group lies nowhere else.
+        let shared = self.estates.get_mut(id).is_some();
         let ended = |refusal| ToClient::LaneEnded {
             lane: id,
             subscriber: lane.subscriber.id,
@@ -190,7 +212,7 @@ impl<D: Clone> Engine<D> {
             Ending::Subscriber => {
                 outbox.lane_forgotten(id, News::Offered);
             }
-            Ending::Unmatched if outbox.lane_forgotten(id, News::Offered) => {}
+            Ending::Unmatched if !shared && outbox.lane_forgotten(id, News::Offered) => {}
             Ending::Publisher | Ending::Unmatched => outbox.lane_ended(id, ended(None)),
             Ending::Refused(reason) => outbox.lane_ended(id, ended(Some(reason))),
         };

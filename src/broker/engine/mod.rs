@@ -11,7 +11,9 @@
 mod admission;
 mod barrier;
 mod effects;
+mod estates;
 mod event;
+mod inheriting;
 mod lanes;
 mod listing;
 mod live;
@@ -35,6 +37,7 @@ pub(crate) use event::{Action, CloseReason, Event, Peer, SessionId};
 use crate::wire::{Limits, SegmentSource, ToBroker, ToClient};
 use barrier::HeldAnswers;
 use effects::Effects;
+use estates::Estates;
 use lanes::OfferedHalf;
 use listing::ClientsCursor;
 use live::LiveLists;
@@ -54,6 +57,8 @@ pub(crate) struct Engine<D: Clone> {
     sessions: Sessions<D>,
     registry: Registry,
     lanes: Lanes,
+    /// Lanes of members of queue groups, and what is left of them.
+    estates: Estates<D>,
     live: LiveLists,
     held: HeldAnswers,
     /// Of the event being handled.
@@ -78,6 +83,7 @@ impl<D: Clone> Engine<D> {
             sessions: Sessions::new(),
             registry: Registry::new(),
             lanes: Lanes::default(),
+            estates: Estates::new(),
             live: LiveLists::default(),
             held: HeldAnswers::default(),
             effects: Effects::default(),
@@ -234,8 +240,8 @@ impl<D: Clone> Engine<D> {
                 return self.live_topics(session, query, topics);
             }
             ToBroker::RoutesSeen { epoch } => return self.routes_seen(now, session, epoch),
-            // Nobody inherits lanes yet.
-            ToBroker::LaneClosed { .. } => {}
+            ToBroker::LaneClosed { lane } => return self.lane_closed(session, lane),
+            ToBroker::LaneFinished { lane } => return self.lane_finished(session, lane),
         }
         Ok(())
     }

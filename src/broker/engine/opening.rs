@@ -98,6 +98,9 @@ impl<D: Clone> Engine<D> {
         weight::within(LimitKind::Patterns, names, self.limits.patterns)?;
         let group_bytes = spec.queue.as_ref().map_or(0, String::len);
         weight::within(LimitKind::NameBytes, group_bytes, self.limits.name_bytes)?;
+        if let Some(queue) = &spec.queue {
+            Refusal::check_queue(queue, spec.overflow, spec.history)?;
+        }
         let sorted = |patterns: &[String]| -> Result<Vec<_>, Refusal> {
             Ok(BTreeSet::from_iter(parse(patterns)?).into_iter().collect())
         };
@@ -211,6 +214,7 @@ impl<D: Clone> Engine<D> {
     }
 
     pub(super) fn remove_publisher(&mut self, handle: Handle) {
+        self.close_estates(handle);
         let lanes: Vec<_> = self.lanes.of_publisher(handle).collect();
         lanes
             .into_iter()
@@ -227,7 +231,9 @@ impl<D: Clone> Engine<D> {
         lanes
             .into_iter()
             .for_each(|(_, lane)| self.end_lane(lane, Ending::Subscriber));
-        self.registry.remove_subscriber(handle);
+        if let Some(subscriber) = self.registry.remove_subscriber(handle) {
+            self.hand_on(handle, &subscriber);
+        }
     }
 
     fn owner(&self, Handle { session, id }: Handle) -> Result<Owner, Refusal> {
@@ -259,16 +265,20 @@ impl<D: Clone> Engine<D> {
             *more.entry(subscriber.session).or_default() += 1;
         }
         more.into_iter().try_for_each(|(session, more)| {
-            let ended = self
-                .sessions
-                .session(session)
-                .map_or(0, |session| session.outbox.ended());
-            weight::within(
-                LimitKind::Lanes,
-                self.lanes.ends(session) + ended + more,
-                self.limits.lanes,
-            )
+            let lanes = self.lanes_of(session);
+            weight::within(LimitKind::Lanes, lanes + more, self.limits.lanes)
         })
+    }
+
+    /// Places of a session's lanes that are taken.
+    pub(super) fn lanes_of(&self, session: SessionId) -> usize {
+        let ended = self
+            .sessions
+            .session(session)
+            .map_or(0, |session| session.outbox.ended());
+        let left = self.estates.of_session(session);
+        let left = left.filter(|&lane| self.lanes.lane(lane).is_none());
+        self.lanes.ends(session) + ended + left.count()
     }
 }
 

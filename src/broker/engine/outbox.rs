@@ -111,10 +111,13 @@ impl<D> Outbox<D> {
             .or_insert(Pending::Changed);
     }
 
-    pub(super) fn route_removed(&mut self, publisher: HandleId, lane: LaneId) {
-        if self.routes.insert((publisher, lane), Pending::Removed) == Some(Pending::New) {
+    /// Whether the client had been told of the route.
+    pub(super) fn route_removed(&mut self, publisher: HandleId, lane: LaneId) -> bool {
+        let is_new = self.routes.insert((publisher, lane), Pending::Removed) == Some(Pending::New);
+        if is_new {
             self.routes.remove(&(publisher, lane));
         }
+        !is_new
     }
 
     /// The client itself has closed the publisher.

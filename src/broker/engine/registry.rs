@@ -53,7 +53,7 @@ pub(super) struct Subscriber {
 
 /// All publishers, all subscribers.
 pub(super) struct Registry {
-    publishers: BTreeMap<Handle, Publisher>,
+    publishers: BTreeMap<Handle, Arc<Publisher>>,
     subscribers: BTreeMap<Handle, Subscriber>,
     /// Topics of the publishers.
     topics: PatternTrie<Handle>,
@@ -166,7 +166,21 @@ impl Registry {
     }
 
     pub(super) fn publisher(&self, handle: Handle) -> Option<&Publisher> {
-        self.publishers.get(&handle)
+        self.publishers.get(&handle).map(|publisher| &**publisher)
+    }
+
+    /// The same, for whoever needs it beyond its end.
+    pub(super) fn publisher_to_keep(&self, handle: Handle) -> Option<Arc<Publisher>> {
+        self.publishers.get(&handle).cloned()
+    }
+
+    /// Members of a queue group.
+    pub(super) fn members(&self, queue: &str) -> Vec<Handle> {
+        let members = self
+            .subscribers
+            .iter()
+            .filter(|(_, subscriber)| subscriber.queue.as_deref() == Some(queue));
+        members.map(|(&handle, _)| handle).collect()
     }
 
     pub(super) fn subscriber(&self, handle: Handle) -> Option<&Subscriber> {
@@ -192,7 +206,7 @@ impl Registry {
     ) -> impl Iterator<Item = (Handle, &Publisher)> {
         self.publishers
             .range(first..)
-            .map(|(&handle, publisher)| (handle, publisher))
+            .map(|(&handle, publisher)| (handle, &**publisher))
     }
 
     /// Subscribers from `first` on.
@@ -229,12 +243,12 @@ impl Registry {
 
     pub(super) fn add_publisher(&mut self, handle: Handle, publisher: Publisher) {
         self.topics.insert(&publisher.topic.clone().into(), handle);
-        self.publishers.insert(handle, publisher);
+        self.publishers.insert(handle, Arc::new(publisher));
     }
 
     pub(super) fn remove_publisher(&mut self, handle: Handle) {
         if let Some(publisher) = self.publishers.remove(&handle) {
-            self.topics.remove(&publisher.topic.into(), &handle);
+            self.topics.remove(&publisher.topic.clone().into(), &handle);
         }
     }
 
@@ -247,12 +261,11 @@ impl Registry {
         self.subscribers.insert(handle, subscriber);
     }
 
-    pub(super) fn remove_subscriber(&mut self, handle: Handle) {
-        let Some(subscriber) = self.subscribers.remove(&handle) else {
-            return;
-        };
+    pub(super) fn remove_subscriber(&mut self, handle: Handle) -> Option<Subscriber> {
+        let subscriber = self.subscribers.remove(&handle)?;
         for pattern in &subscriber.patterns {
             self.patterns.remove(pattern, &handle);
         }
+        Some(subscriber)
     }
 }

@@ -40,6 +40,12 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
+    /// A number for a lane without a route.
+    pub(super) fn number(&mut self) -> LaneId {
+        self.last += 1;
+        self.last
+    }
+
     pub(super) fn add(&mut self, publisher: Handle, subscriber: Handle) -> LaneId {
         self.last += 1;
         self.lanes.insert(

@@ -217,6 +217,6 @@ impl<D> Sessions<D> {
     }
 }
 
-/// Frames with descriptors that may be on their way to all clients together; each carries three at most. The kernel counts
+/// Frames with descriptors that may be on their way to all clients together; each carries four at most. The kernel counts
 /// descriptors in flight by sending user, against RLIMIT_NOFILE.
 pub(super) const DESCRIPTOR_FRAMES: usize = 64;

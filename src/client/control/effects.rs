@@ -9,7 +9,7 @@ use super::memory::{attach, make_reader, make_writer, open, patterns};
 use super::{Control, Post};
 use crate::client::error::ConnectError;
 use crate::client::inbound::ReaderCommand;
-use crate::client::outbound::{Change, WriterCommand};
+use crate::client::outbound::{Change, Membership, WriterCommand};
 use crate::client::session::{Effect, Offer, PeerHalf, PeerSegment, Reply};
 use crate::client::shared::Joined;
 
@@ -122,10 +122,22 @@ impl Control {
             Ok((command, half)) => {
                 self.session.offer(route.lane, half);
                 if let Some(command) = command {
+                    let command = self.of_member(command, &route);
                     self.enqueue(Post::Writer(port, command));
                 }
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),
+        }
+    }
+
+    /// The lane of a member of a queue group tells its end.
+    fn of_member(&self, command: WriterCommand, route: &Route) -> WriterCommand {
+        match (command, &route.queue) {
+            (WriterCommand::Add(lane), Some(queue)) => {
+                let membership = Membership::new(queue, route.lane, self.shared.clone());
+                WriterCommand::Add(Box::new(lane.of_member(membership)))
+            }
+            (command, _) => command,
         }
     }
 
@@ -230,7 +242,7 @@ impl Control {
     }
 
     /// Posts when all that the session has said up to now is sent; at once if there is no broker to say it to.
-    fn enqueue(&mut self, post: Post) {
+    pub(super) fn enqueue(&mut self, post: Post) {
         if self.link.is_none() {
             self.deliver(post);
             return;

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::lane::{
-    CopyReader, CopyWriter, HistoryReader, LaneReader, MAX_RING_BYTES, OwnMedium, Peer, PeerCursor,
-    PeerMedium, PeerPage, Reader, Snapshot, Writer,
+    Account, CopyReader, CopyWriter, HistoryReader, LaneReader, MAX_RING_BYTES, OwnMedium, Peer,
+    PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
@@ -16,7 +16,7 @@ use crate::topic::{Pattern, Selection};
 use crate::wake::BellSender;
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
-use crate::client::inbound::{InLane, PublisherIdentity, SubscriberPort};
+use crate::client::inbound::{InLane, Origin, PublisherIdentity, SubscriberPort};
 use crate::client::outbound::{CopyLane, OutLane, WriterCommand};
 use crate::client::session::{Offer, OwnHalf, PeerSegment};
 use crate::client::shared::PublisherPort;
@@ -171,6 +171,7 @@ pub(super) fn make_reader(
         medium,
         half,
         history,
+        inherited,
         ..
     } = offer;
     let message_type = publisher.message_type;
@@ -183,6 +184,7 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
+    let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
         area.index(),
@@ -202,7 +204,14 @@ pub(super) fn make_reader(
     );
     let peer = Peer::new(bell);
     let reader = match medium {
-        Medium::Ring => LaneReader::Ring(Reader::new(memory.clone(), area, peer, counters)),
+        Medium::Ring => {
+            let mut reader = Reader::new(memory.clone(), area, peer, counters);
+            if origin != Origin::Own {
+                reader.keep_account(from);
+            }
+            LaneReader::Ring(reader)
+        }
+        _ if origin != Origin::Own => return Err("lanes of queue groups are rings".into()),
         Medium::LossyRing => {
             let reader = CopyReader::lossy(memory.clone(), area, peer, counters);
             LaneReader::Copy(Box::new(reader))
@@ -233,8 +242,27 @@ pub(super) fn make_reader(
             message_type,
         },
         page,
-    );
+    )
+    .with_origin(origin);
     Ok((lane, index, segment, Arc::new(own_bell.into())))
+}
+
+/// Whose lane it was, and where that one has stopped.
+fn beginning(
+    port: &SubscriberPort,
+    inherited: Option<(Option<PeerSegment<Descriptor>>, u32)>,
+) -> Result<(Origin, Account), String> {
+    match inherited {
+        None if !port.shares => Ok((Origin::Own, Account::default())),
+        None => Ok((Origin::Shared, Account::default())),
+        Some(_) if !port.shares => Err("the subscriber is in no queue group".into()),
+        Some((None, _)) => Ok((Origin::Inherited, Account::default())),
+        Some((Some(page), area)) => {
+            let page = open(page).and_then(PeerPage::open);
+            let account = page.map_err(|error| reason(&error))?.account(area);
+            Ok((Origin::Inherited, account.map_err(|error| reason(&error))?))
+        }
+    }
 }
 
 /// The patterns of a route.

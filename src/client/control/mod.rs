@@ -23,7 +23,7 @@ use crate::wire::{
 };
 
 use super::error::ConnectError;
-use super::inbound::{MOST_REFUSED, ReaderCommand, SubscriberPort};
+use super::inbound::{InLane, MOST_REFUSED, ReaderCommand, SubscriberPort};
 use super::outbound::WriterCommand;
 use super::session::{Reply, Session};
 use super::shared::{Command, PublisherPort, Shared};
@@ -68,6 +68,8 @@ enum Post {
     Reader(Arc<SubscriberPort>, ReaderCommand),
     Reply(Sender<Reply>, Reply),
     Applied(u64),
+    /// For nobody: a lane that was read to its end gives its memory back.
+    Part(Box<InLane>),
 }
 
 /// Whether the thread goes on.
@@ -199,6 +201,7 @@ impl Control {
             // A requester that has given up does not listen.
             Post::Reply(replies, reply) => drop(replies.send(reply)),
             Post::Applied(epoch) => self.shared.set_applied(epoch),
+            Post::Part(reader) => drop(reader),
         }
     }
 
@@ -255,6 +258,20 @@ impl Control {
                 Command::Finished(lane) => {
                     self.peers.forget(lane);
                     self.session.forget_reader(lane);
+                }
+                Command::ReadUp(reader) => {
+                    let lane = reader.lane();
+                    self.peers.forget(lane);
+                    self.session.forget_reader(lane);
+                    if self.link.is_some() {
+                        self.session.tell(ToBroker::LaneFinished { lane });
+                    }
+                    self.enqueue(Post::Part(reader));
+                }
+                Command::Tell(frame) => {
+                    if self.link.is_some() {
+                        self.session.tell(frame);
+                    }
                 }
                 Command::Stop => return Go::Stop,
             }

@@ -35,9 +35,22 @@ pub(in crate::client) struct InLane {
     pub(super) ended: bool,
     /// Whether it was told that the lane ended before its publisher did.
     pub(super) told_lost: bool,
+    /// Whose lane it was before.
+    origin: Origin,
     /// An earlier lane of the same publisher that is not read to its end yet: this one comes after it, or the
     /// publisher's messages would not arrive in order.
     pub(super) behind: Option<LaneId>,
+}
+
+/// Whose lane it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Origin {
+    /// Nobody's.
+    Own,
+    /// Nobody's, but if this member of a queue group goes, somebody reads on.
+    Shared,
+    /// That of another member, which may have taken what comes here.
+    Inherited,
 }
 
 /// Who publishes on a lane.
@@ -65,8 +78,18 @@ impl InLane {
             page,
             ended: false,
             told_lost: false,
+            origin: Origin::Own,
             behind: None,
         }
+    }
+
+    pub(in crate::client) fn with_origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    pub(in crate::client) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// How the lane has ended, if it has: nothing comes behind what is visible after this.
@@ -76,6 +99,10 @@ impl InLane {
         } else {
             self.reader.ending()
         }
+    }
+
+    pub(in crate::client) fn lane(&self) -> LaneId {
+        self.lane
     }
 
     pub(in crate::client) fn reader(&self) -> &LaneReader {

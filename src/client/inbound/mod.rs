@@ -24,7 +24,7 @@ use super::shared::{Command, Shared};
 
 pub(super) use lane::MOST_REFUSED;
 use lane::refused;
-pub(super) use lane::{InLane, PublisherIdentity, ReaderCommand};
+pub(super) use lane::{InLane, Origin, PublisherIdentity, ReaderCommand};
 use pace::Pace;
 pub(super) use port::SubscriberPort;
 use sleepers::Sleepers;
@@ -225,6 +225,10 @@ impl Inbound {
 
     /// Tells all publishers that nothing is read any more.
     pub(super) fn close(&mut self) {
+        if self.port.shares && !self.shared.is_gone() {
+            // The broker ends the lanes: what publishers write until then is for somebody else.
+            return self.port.keep_areas();
+        }
         self.port.close();
         for lane in &mut self.lanes {
             lane.reader.leave();
@@ -286,17 +290,22 @@ impl Inbound {
     #[cold]
     fn part(&mut self, ending: Ending) {
         let lane = self.remove(self.turn);
-        self.shared.command(Command::Finished(lane.lane));
-        let publisher = || lane.publisher().name.clone();
-        if ending == Ending::Disconnected {
-            self.tell(RecvError::Disconnected {
-                publisher: publisher(),
-            });
-        } else if self.events {
-            self.tell(RecvError::Event(SubscriberEvent::PublisherGone {
-                publisher: publisher(),
-            }));
+        let publisher = lane.publisher().name.clone();
+        // The end of another member's lane says nothing of this one.
+        if lane.origin() != Origin::Inherited {
+            if ending == Ending::Disconnected {
+                self.tell(RecvError::Disconnected { publisher });
+            } else if self.events {
+                self.tell(RecvError::Event(SubscriberEvent::PublisherGone {
+                    publisher,
+                }));
+            }
         }
+        self.shared.command(match lane.origin() {
+            Origin::Own => Command::Finished(lane.lane),
+            // Its area says how far it was read until the broker needs that no more.
+            _ => Command::ReadUp(Box::new(lane)),
+        });
     }
 
     /// Has the next poll tell something.
@@ -399,11 +408,12 @@ impl Inbound {
                     self.left
                         .retain(|left| !(left.ended || left.reader.is_closed()));
                     let publisher = lane.publisher().id;
-                    let of_same = self
-                        .lanes
-                        .iter()
-                        .filter(|other| other.publisher().id == publisher);
-                    lane.behind = of_same.map(|other| other.lane).max();
+                    let of_same = self.lanes.iter().filter(|other| {
+                        other.publisher().id == publisher && other.origin() != Origin::Inherited
+                    });
+                    if lane.origin() != Origin::Inherited {
+                        lane.behind = of_same.map(|other| other.lane).max();
+                    }
                     self.sleepers.add(&lane.page);
                     self.lanes.push(*lane);
                 }

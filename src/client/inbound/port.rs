@@ -20,6 +20,8 @@ pub(in crate::client) struct SubscriberPort {
     pub(in crate::client) counters: Arc<HandleSlot>,
     /// What it takes of what publishers have kept; what they publish they select themselves.
     selection: Mutex<Selection>,
+    /// Whether the subscriber is a member of a queue group.
+    pub(in crate::client) shares: bool,
 }
 
 impl SubscriberPort {
@@ -36,7 +38,19 @@ impl SubscriberPort {
             mark,
             counters,
             selection: Mutex::new(selection),
+            shares: false,
         })
+    }
+
+    /// The same, of a member of a queue group.
+    pub(in crate::client) fn of_member(mut self) -> Self {
+        self.shares = true;
+        self
+    }
+
+    /// From now on no areas are given out: those that come back still say how far their lanes were read.
+    pub(super) fn keep_areas(&self) {
+        self.pages().keep();
     }
 
     /// Takes an area, in a new page if all others are in use.

@@ -5,6 +5,7 @@ use crate::message::Message;
 use crate::ring::record_bytes;
 
 use super::copies::Copied;
+use super::groups::Full;
 use super::{
     Delivery, Outbound, Patience, PublishError, Written, check_room, check_transport, taking,
 };
@@ -19,7 +20,7 @@ impl Outbound {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
-        let len = self.check_batch(messages)?;
+        let len = self.check_batch(messages, 0)?;
         self.sync();
         self.serve_waiting();
         if !self.full.is_empty() {
@@ -71,14 +72,24 @@ impl Outbound {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
-        check_transport(&slot.lanes, &mut self.unconfirmed)?;
+        check_transport(slot, &mut self.unconfirmed)?;
+        let named_bytes = slot.named_bytes();
+        let (slot, len) = match named_bytes {
+            0 => (slot, len),
+            _ => {
+                let len = self.check_batch(messages, named_bytes)?;
+                let taking = taking(&self.lanes);
+                (self.topics.slot(id, self.routes.version, taking), len)
+            }
+        };
         let patience = self.retry.patience(Patience::Policy);
         if patience == Patience::None {
             // As if it were one record, which takes more where the ring ends. A ring that has been read to its end has room for
             // the longest.
             let stamps = messages.len() * S::PREFIX_BYTES;
             let len = (len + stamps).min(self.max_batch_bytes - PRELUDE_BYTES);
-            check_room(&mut self.waits, &mut self.lanes, &slot.lanes, len)
+            let keys = (&slot.lanes[..], &slot.groups[..]);
+            check_room(&mut self.waits, &mut self.lanes, keys, len)
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let topic = slot.reference(id).stamped(stamp);
@@ -102,8 +113,17 @@ impl Outbound {
                 lane.writer.wake();
                 delivery.lanes += 1;
             } else {
-                self.full.push((key, lane.lane));
+                self.full.push(Full::alone(key, lane.lane));
             }
+        }
+        for (group, members) in slot.groups.iter().enumerate() {
+            let scratch = &mut self.scratch;
+            let lanes = (&mut self.lanes, &mut self.full);
+            let turn = self.turns.serve(group, members, lanes, |lanes, key| {
+                Ok(lanes[key].writer.write_batch(topic, messages, scratch)?)
+            })?;
+            unattached |= turn.unattached;
+            delivery.lanes += u32::from(turn.served.is_some());
         }
         if !self.full.is_empty() {
             let count = messages.len() as u64;
@@ -138,9 +158,13 @@ impl Outbound {
         Ok(())
     }
 
-    /// Refuses messages that are too long, one by one or all together: before anybody has got some of them. What they take in
-    /// a ring.
-    fn check_batch<T: Message>(&mut self, messages: &[T]) -> Result<usize, PublishError> {
+    /// Refuses messages that are too long, one by one or all together, with so many bytes more for each: before anybody has got
+    /// some of them. What they take in a ring.
+    fn check_batch<T: Message>(
+        &mut self,
+        messages: &[T],
+        more: usize,
+    ) -> Result<usize, PublishError> {
         let (mut sum, limit) = (0_usize, self.max_message_bytes);
         for message in messages {
             let len = match T::ENCODED_LEN {
@@ -150,7 +174,7 @@ impl Outbound {
             if len > limit {
                 return Err(PublishError::TooLarge { len, limit });
             }
-            sum = sum.saturating_add(record_bytes(len));
+            sum = sum.saturating_add(record_bytes(len) + more);
         }
         match self.max_batch_bytes {
             limit if sum > limit => Err(PublishError::BatchTooLarge { len: sum, limit }),

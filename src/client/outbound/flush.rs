@@ -27,6 +27,10 @@ pub(in crate::client) struct FlushDeadline {
 impl Departed {
     /// Notes a lane that has ended.
     pub(super) fn note(&mut self, mut lane: OutLane) {
+        if lane.queue().is_some() {
+            // What a member of a queue group has left is for another one.
+            return;
+        }
         let lane = ClosedLane {
             has_ended: true,
             ..lane.shortfall()

@@ -9,6 +9,7 @@ use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
 
 use super::CopyLane;
+use super::groups::Membership;
 
 /// What the control thread tells a publisher.
 pub(in crate::client) enum WriterCommand {
@@ -59,6 +60,8 @@ pub(in crate::client) struct OutLane {
     excludes: Vec<Pattern>,
     pub(super) overflow: Overflow,
     sleeper: Sleeper,
+    /// Of a member of a queue group; behind `writer`, whose end it tells.
+    pub(super) membership: Option<Membership>,
     /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
     pub(super) stalled_at: Option<Position>,
     /// Whether the other side was told that somebody waits until everything is read.
@@ -83,6 +86,7 @@ impl OutLane {
             excludes: Vec::new(),
             overflow,
             sleeper: Sleeper::default(),
+            membership: None,
             stalled_at: None,
             prompted: false,
             has_snapshot: false,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::unclaimed::Unclaimed;
 use crate::message::{EncodedBytes, Message};
 
+use super::groups::Full;
 use super::waitlist::Lasting;
 use super::{Delivery, Outbound, Patience, PublishError, To, Written};
 
@@ -142,7 +143,7 @@ impl Outbound {
             lane.writer.wake();
             return Some(Written::Served(delivery));
         }
-        self.full.push((key, lane.lane));
+        self.full.push(Full::alone(key, lane.lane));
         let unattached = !lane.writer.is_attached();
         let patience = self.retry.patience(Patience::Policy);
         if self.triage(unattached, patience, 1, &mut delivery) {

@@ -5,6 +5,7 @@ mod batch;
 mod copies;
 mod encoded;
 mod flush;
+mod groups;
 mod lane;
 mod lasting;
 mod one;
@@ -32,11 +33,12 @@ use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
 use super::shared::{Shared, load_epoch};
-use super::topics::TopicTable;
+use super::topics::{Slot, TopicTable};
 
 pub(super) use copies::{CopyLane, Gate, History};
 #[cfg(feature = "async")]
 pub(super) use flush::FlushDeadline;
+pub(super) use groups::Membership;
 pub use retry::Retry;
 pub(super) use waitlist::Waitlist;
 
@@ -45,13 +47,14 @@ pub(super) use lane::{Change, OutLane, WriterCommand};
 use copies::Copies;
 use encoded::{Encoded, copy};
 use flush::Departed;
+use groups::{Full, Turns};
 use routes::Routes;
 use waiting::{Waits, check_room};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Subscribers that it was written for.
+    /// Subscribers that it was written for; a queue group counts as one.
     pub lanes: u32,
     /// Subscribers that it was dropped for, by their policy or after their deadline; each is told of it as a gap.
     pub dropped: u32,
@@ -134,8 +137,10 @@ pub(super) struct Outbound {
     retry: Retry,
     /// The stamp of the message under way; none without a clock.
     stamp: Option<Timestamp>,
-    /// Lanes that had no room for a message, with their keys; empty once it is served.
-    full: Vec<(usize, LaneId)>,
+    /// Lanes that had no room for a message; empty once it is served.
+    full: Vec<Full>,
+    /// Of the members of queue groups.
+    turns: Turns,
     /// Of those, the ones that are waited for.
     waits: Waits,
     departed: Departed,
@@ -188,6 +193,7 @@ impl Outbound {
             retry,
             stamp: None,
             full: Vec::new(),
+            turns: Turns::default(),
             waits: Waits::new(),
             departed: Departed::default(),
             copies: Copies::with_history(history),
@@ -290,14 +296,14 @@ impl Outbound {
         let slot = self
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
-        check_transport(&slot.lanes, &mut self.unconfirmed)?;
+        check_transport(slot, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
-        let (keys, served) = match &to {
-            To::Rest(served) => (&slot.lanes[*served as usize..], *served),
-            To::One(key) => (slice::from_ref(key), 0),
-            To::Copy(_) => (&[][..], 0),
+        let (keys, groups, served) = match &to {
+            To::Rest(served) => (&slot.lanes[*served as usize..], &slot.groups[..], *served),
+            To::One(key) => (slice::from_ref(key), &[][..], 0),
+            To::Copy(_) => (&[][..], &[][..], 0),
         };
-        if patience == Patience::None && !keys.is_empty() {
+        if patience == Patience::None && !(keys.is_empty() && groups.is_empty()) {
             let (len, limit) = (
                 message.encoded_len(&mut self.scratch)?,
                 self.max_message_bytes,
@@ -306,7 +312,7 @@ impl Outbound {
                 return Err(PublishError::TooLarge { len, limit });
             }
             // Whoever waits for room now waits for this message, until the next one.
-            check_room(&mut self.waits, &mut self.lanes, keys, len)
+            check_room(&mut self.waits, &mut self.lanes, (keys, groups), len)
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let mut delivery = Delivery {
@@ -354,8 +360,19 @@ impl Outbound {
                 source.get_or_insert(key);
                 delivery.lanes += 1;
             } else {
-                self.full.push((key, lane.lane));
+                self.full.push(Full::alone(key, lane.lane));
             }
+        }
+        for (group, members) in groups.iter().enumerate() {
+            let write = |lanes: &mut Slab<OutLane>, key: usize| match source {
+                None => encoded.write(&mut lanes[key].writer, topic),
+                Some(source) => Ok(copy(lanes, source, key, topic)),
+            };
+            let lanes = (&mut self.lanes, &mut self.full);
+            let turn = self.turns.serve(group, members, lanes, write)?;
+            unattached |= turn.unattached;
+            delivery.lanes += u32::from(turn.served.is_some());
+            source = source.or(turn.served);
         }
         if !self.full.is_empty() {
             if self.triage(unattached, patience, 1, &mut delivery) {
@@ -531,8 +548,8 @@ impl Outbound {
 
 /// Tells once what may be lost with a connection to another host, which takes all lanes of a topic with it.
 #[inline]
-fn check_transport(lanes: &[usize], unconfirmed: &mut Option<u64>) -> Result<(), PublishError> {
-    if lanes.is_empty()
+fn check_transport(slot: &Slot, unconfirmed: &mut Option<u64>) -> Result<(), PublishError> {
+    if slot.is_empty()
         && let Some(unconfirmed) = unconfirmed.take()
     {
         return Err(PublishError::TransportLost { unconfirmed });
@@ -540,11 +557,15 @@ fn check_transport(lanes: &[usize], unconfirmed: &mut Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// Finds the lanes that take a topic.
-fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>) {
-    |topic, keys| {
-        let taking = lanes.iter().filter(|(_, lane)| lane.takes(topic));
-        keys.extend(taking.map(|(key, _)| key));
+/// Finds the lanes that take a topic, and the groups of those that share it.
+fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) {
+    |topic, keys, groups| {
+        for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
+            match lane.queue() {
+                None => keys.push(key),
+                Some(_) => groups::join(groups, lanes, key),
+            }
+        }
     }
 }
 

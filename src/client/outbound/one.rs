@@ -26,8 +26,10 @@ impl Outbound {
     pub(in crate::client) fn only(&mut self, id: u32, receiver: &str) -> Result<To, PublishError> {
         let lanes = &self.lanes;
         let slot = self.topics.slot(id, self.routes.version, taking(lanes));
-        check_transport(&slot.lanes, &mut self.unconfirmed)?;
-        let keys = slot.lanes.iter().copied();
+        check_transport(slot, &mut self.unconfirmed)?;
+        // Members of queue groups have names of their own.
+        let members = slot.groups.iter().flatten();
+        let keys = slot.lanes.iter().chain(members).copied();
         let named = keys.filter(|key| *lanes[*key].subscriber == *receiver);
         // The broker numbers lanes as they come.
         let first = named.min_by_key(|key| lanes[*key].lane);

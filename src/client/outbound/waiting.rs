@@ -16,19 +16,24 @@ use crate::wire::{LaneId, Overflow};
 
 use crate::client::shared::Command;
 
+use super::groups::{WaitingGroup, check_room_of_group};
 use super::{Delivery, OutLane, Outbound, Patience, PublishError, Retry};
 
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
-    lanes: Vec<Waiting>,
+    pub(super) lanes: Vec<Waiting>,
+    /// Queue groups one of whose members is waited for.
+    pub(super) groups: Vec<WaitingGroup>,
+    /// Version of the routes that their members are of.
+    pub(super) routes: u64,
     /// What is published together, where it lies in no lane: the first so many of these.
     messages: Vec<EncodedBytes>,
-    used: usize,
+    pub(super) used: usize,
     /// Its topic in the table.
     topic: u32,
     started: Instant,
     /// What has become of the message so far.
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
     /// Whether a sleep is announced and not retired.
     announced: bool,
     /// How long the last sleep between two attempts could have been; see [`Retry::next_pause`].
@@ -40,21 +45,25 @@ pub(super) struct Waits {
 
 /// A lane that is waited for.
 pub(super) struct Waiting {
-    key: usize,
+    pub(super) key: usize,
     /// Tells whether the lane at `key` is still the same.
-    lane: LaneId,
+    pub(super) lane: LaneId,
     /// How long this publish waits, from its start.
-    deadline: Duration,
+    pub(super) deadline: Duration,
     /// Whether the subscriber did not ask for more: then it counts as stalled afterwards.
-    stalls: bool,
+    pub(super) stalls: bool,
     /// Where the reader stood before the last attempt.
-    seen: Position,
+    pub(super) seen: Position,
+    /// The group, if any member of it will do.
+    pub(super) group: Option<usize>,
 }
 
 impl Waits {
     pub(super) fn new() -> Self {
         Self {
             lanes: Vec::new(),
+            groups: Vec::new(),
+            routes: 0,
             messages: Vec::new(),
             used: 0,
             topic: 0,
@@ -108,6 +117,12 @@ impl Waits {
     /// Nobody is waited for any more, nor for the message that was refused.
     pub(super) fn forget(&mut self) {
         self.lanes.clear();
+        self.groups.clear();
+    }
+
+    /// The topic of what is waited with.
+    pub(super) fn topic(&self) -> u32 {
+        self.topic
     }
 
     /// Says what is waited with, from now on.
@@ -132,11 +147,12 @@ impl Waiting {
             deadline: Duration::MAX,
             stalls: false,
             seen,
+            group: None,
         }
     }
 
     /// The lane, unless it has ended.
-    fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
+    pub(super) fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
         lanes
             .get_mut(self.key)
             .filter(|lane| lane.lane == self.lane)
@@ -154,10 +170,10 @@ impl Waiting {
 pub(super) fn check_room(
     waits: &mut Waits,
     lanes: &mut Slab<OutLane>,
-    keys: &[usize],
+    (keys, groups): (&[usize], &[Vec<usize>]),
     len: usize,
 ) -> Result<(), PublishError> {
-    waits.lanes.clear();
+    waits.forget();
     for &key in keys {
         let lane = &mut lanes[key];
         let seen = lane.writer.reader_position();
@@ -169,6 +185,9 @@ pub(super) fn check_room(
                 ..Waiting::for_reader(key, lane.lane, seen)
             });
         }
+    }
+    for members in groups {
+        check_room_of_group(waits, lanes, members, len);
     }
     match waits.lanes.is_empty() {
         true => Ok(()),
@@ -193,8 +212,10 @@ impl Outbound {
         };
         // A subscriber that has just answered may have read all: its lane is tried once more.
         let answered = unattached && self.mailbox.has_news_after_commit(self.seen);
-        self.waits.lanes.clear();
-        for &(key, lane_id) in &self.full {
+        self.waits.forget();
+        let full = std::mem::take(&mut self.full);
+        for full in full.iter().filter(|full| full.group.is_none()) {
+            let (key, lane_id) = (full.key, full.lane);
             let lane = &mut self.lanes[key];
             let asked = lane.deadline();
             if lane.writer.is_closed() {
@@ -208,19 +229,29 @@ impl Outbound {
                     deadline: asked.min(longest),
                     stalls: asked <= longest,
                     seen: Position(0),
+                    group: None,
                 });
             } else {
-                lane.drop_messages(messages);
                 delivery.dropped += 1;
-                if lane.overflow == Overflow::Disconnect {
-                    lane.writer.disconnect();
-                    self.departed.note(self.lanes.remove(key));
-                    self.routes.changed();
-                    self.shared.command(Command::Disconnect(lane_id));
-                }
+                self.drop_now(key, messages);
             }
         }
+        self.triage_groups(&full, answered, longest, messages, delivery);
+        self.full = full;
         !self.waits.lanes.is_empty()
+    }
+
+    /// A lane has no room, and is not waited for.
+    pub(super) fn drop_now(&mut self, key: usize, messages: u64) {
+        let lane = &mut self.lanes[key];
+        let lane_id = lane.lane;
+        lane.drop_messages(messages);
+        if lane.overflow == Overflow::Disconnect {
+            lane.writer.disconnect();
+            self.departed.note(self.lanes.remove(key));
+            self.routes.changed();
+            self.shared.command(Command::Disconnect(lane_id));
+        }
     }
 
     /// Waits for the lanes that the message has not been written to; what has become of it then.
@@ -278,6 +309,7 @@ impl Outbound {
     /// Tries each lane that is waited for once more. The next deadline, from the start; `None` when all are served.
     pub(in crate::client) fn try_waiting(&mut self) -> Option<Duration> {
         self.take_news();
+        self.take_in_members();
         let waited = self.waits.started.elapsed();
         let mut lanes = std::mem::take(&mut self.waits.lanes);
         lanes.retain_mut(|waiting| {
@@ -287,6 +319,9 @@ impl Outbound {
             }
             waits
         });
+        if !self.waits.groups.is_empty() {
+            self.expire_groups(&mut lanes, waited);
+        }
         // Its memory is kept for the next time.
         self.waits.lanes = lanes;
         let deadlines = self.waits.lanes.iter().map(|waiting| waiting.deadline);
@@ -315,6 +350,9 @@ impl Outbound {
 
     /// Whether the lane has to be waited for still.
     fn try_again(&mut self, waiting: &mut Waiting, waited: Duration) -> bool {
+        if self.waits.is_settled(waiting.group) {
+            return false;
+        }
         let Some(lane) = waiting.lane(&mut self.lanes) else {
             return false;
         };
@@ -327,6 +365,8 @@ impl Outbound {
         if written.is_ok() {
             lane.writer.counters().blocked(waited);
             lane.writer.wake();
+            self.turns.note(lane);
+            self.waits.settle(waiting.group);
             self.waits.delivery.lanes += 1;
             return false;
         }
@@ -336,7 +376,7 @@ impl Outbound {
             self.routes.changed();
             return false;
         }
-        if waited >= waiting.deadline {
+        if waited >= waiting.deadline && waiting.group.is_none() {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
                 lane.writer.counters().stalled();
@@ -425,10 +465,14 @@ impl Outbound {
         self.full.clear();
         let waited = self.waits.started.elapsed();
         let messages = self.waits.used as u64;
-        for waiting in self.waits.lanes.drain(..) {
-            if let Some(lane) = waiting.lane(&mut self.lanes) {
+        for waiting in std::mem::take(&mut self.waits.lanes) {
+            // Of a group, one has lost it.
+            if !self.waits.is_settled(waiting.group)
+                && let Some(lane) = waiting.lane(&mut self.lanes)
+            {
                 lane.writer.counters().blocked(waited);
                 lane.drop_messages(messages);
+                self.waits.settle(waiting.group);
             }
         }
     }

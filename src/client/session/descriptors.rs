@@ -17,7 +17,9 @@ impl<D> Descriptors<D> {
                 inherited,
                 ..
             } => {
-                let page = inherited.as_ref().map(|inherited| &inherited.page);
+                let page = inherited
+                    .as_ref()
+                    .and_then(|inherited| inherited.page.as_ref());
                 let more = history.iter().chain(page).map(SegmentSource::descriptors);
                 2 + segment.descriptors() + more.sum::<usize>()
             }

@@ -88,8 +88,8 @@ pub(crate) struct Offer<D> {
     pub half: PeerHalf<D>,
     /// What the publisher has kept.
     pub history: Option<PeerSegment<D>>,
-    /// The lane was that of another member of a queue group: its cursor page, its area there.
-    pub inherited: Option<(PeerSegment<D>, u32)>,
+    /// The lane was that of another member of a queue group: its cursor page, if it had one, its area there.
+    pub inherited: Option<(Option<PeerSegment<D>>, u32)>,
 }
 
 /// The half of a lane that this side offers.

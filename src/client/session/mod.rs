@@ -139,8 +139,12 @@ impl<D> Session<D> {
                 self.send(ToBroker::Received);
                 let half = descriptors.half(segment);
                 let history = history.map(|source| descriptors.segment(source));
-                let inherited = inherited
-                    .map(|inherited| (descriptors.segment(inherited.page), inherited.area));
+                let inherited = inherited.map(|inherited| {
+                    (
+                        inherited.page.map(|page| descriptors.segment(page)),
+                        inherited.area,
+                    )
+                });
                 self.readers.insert(lane, subscriber);
                 vec![Effect::AddReader(Box::new(Offer {
                     lane,
@@ -209,6 +213,11 @@ impl<D> Session<D> {
     pub(crate) fn request(&mut self, frame: ToBroker) {
         self.waiting.push_back(frame);
         self.send_waiting();
+    }
+
+    /// Sends a frame that is not answered.
+    pub(crate) fn tell(&mut self, frame: ToBroker) {
+        self.send(frame);
     }
 
     /// A request cannot be sent: it is answered here.

@@ -8,6 +8,8 @@ mod lanes;
 mod limits;
 mod lists;
 mod matching;
+mod queue_bounds;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
