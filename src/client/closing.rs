@@ -12,6 +12,7 @@ use super::unclaimed::Unclaimed;
 #[non_exhaustive]
 pub struct Closed {
     /// One for each subscriber; before those, one for each lane that has ended with messages unread.
+    /// Whoever subscribed with [`DropOldest`](crate::Overflow::DropOldest) or [`Conflate`](crate::Overflow::Conflate) is neither waited for nor listed.
     pub lanes: Vec<ClosedLane>,
     /// Messages that were unread in further lanes that have ended: only the last 256 of those are listed.
     pub unlisted: u64,

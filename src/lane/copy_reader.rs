@@ -139,7 +139,7 @@ impl CopyReader {
 
     fn is_medium_dry(&self) -> bool {
         match &self.medium {
-            Medium::Lossy(ring) => ring.is_dry(),
+            Medium::Lossy(ring) => !ring.has_something(),
             Medium::Table(table, _) => !table.has_something(),
         }
     }
@@ -217,12 +217,22 @@ impl CopyReader {
 
     /// How the publisher has ended the lane, if it has; what it sent before is visible after this.
     pub fn ending(&self) -> Option<Ending> {
-        Ending::of(load_acquire(self.memory().control(Control::Closed)))
+        match &self.medium {
+            Medium::Lossy(ring) => ring.ending(),
+            Medium::Table(table, _) => {
+                Ending::of(load_acquire(table.storage().control(Control::Closed)))
+            }
+        }
     }
 
     /// How the lane ends by the exit of its publisher's process.
     pub fn ending_by_exit(&self) -> Ending {
-        Ending::by_exit(load_acquire(self.memory().control(Control::Closed)))
+        match &self.medium {
+            Medium::Lossy(ring) => ring.ending_by_exit(),
+            Medium::Table(table, _) => {
+                Ending::by_exit(load_acquire(table.storage().control(Control::Closed)))
+            }
+        }
     }
 
     /// Says that this lane is read no more.

@@ -127,7 +127,10 @@ impl CopyWriter {
 impl Drop for CopyWriter {
     /// Says that nothing more will come.
     fn drop(&mut self) {
-        self.memory().close();
+        match &self.medium {
+            Medium::Lossy(ring, _) => ring.close(Ending::Closed),
+            Medium::Table(table) => table.storage().close(),
+        }
         if let Some(Subscriber { peer, .. }) = &self.subscriber {
             peer.ring();
         }

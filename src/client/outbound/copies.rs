@@ -136,7 +136,9 @@ impl Copies {
     pub(super) fn change(&mut self, lane: LaneId, patterns: &[Pattern]) -> bool {
         let changed = self.lane_mut(lane).map(|lane| {
             lane.selection.patterns = patterns.to_vec();
-            lane.writer.counters().rename(&super::joined(patterns));
+            lane.writer
+                .counters()
+                .rename(&super::news::joined(patterns));
         });
         self.version += 1;
         changed.is_some()

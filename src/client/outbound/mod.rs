@@ -8,6 +8,7 @@ mod flush;
 mod groups;
 mod lane;
 mod lasting;
+mod news;
 mod one;
 mod retry;
 mod routes;
@@ -25,14 +26,14 @@ use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
 use crate::segment::fork::ProcessMark;
-use crate::topic::{Pattern, Topic};
+use crate::topic::Topic;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
 use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
-use super::shared::{Shared, load_epoch};
+use super::shared::Shared;
 use super::topics::{Slot, TopicTable};
 
 pub(super) use copies::{CopyLane, Gate, History};
@@ -393,23 +394,6 @@ impl Outbound {
         self.behind || self.shared.is_gone()
     }
 
-    /// Learns what the broker and the peers have changed.
-    #[inline]
-    pub(super) fn sync(&mut self) {
-        if load_epoch(&self.epoch_word) != self.epoch {
-            self.learn_routes();
-        }
-        self.take_news();
-    }
-
-    /// Learns what the control thread has posted.
-    #[inline]
-    pub(super) fn take_news(&mut self) {
-        if self.mailbox.has_news(self.seen) {
-            self.take_commands();
-        }
-    }
-
     /// Says to all subscribers that nothing more will come.
     pub(super) fn close(&mut self) {
         self.give_up();
@@ -428,99 +412,6 @@ impl Outbound {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    #[cold]
-    fn learn_routes(&mut self) {
-        let epoch = load_epoch(&self.epoch_word);
-        let in_time = self.is_settled(epoch) || self.shared.wait_applied(epoch, ROUTE_PATIENCE);
-        self.adopt(epoch, in_time);
-    }
-
-    /// The route epoch as the broker has it.
-    #[cfg(feature = "async")]
-    pub(super) fn epoch_now(&self) -> u64 {
-        load_epoch(&self.epoch_word)
-    }
-
-    /// Whether the routes of an epoch need not be waited for.
-    pub(super) fn is_settled(&self, epoch: u64) -> bool {
-        epoch == self.epoch || epoch == self.given_up
-    }
-
-    /// Goes on with the routes as they are known, which are those of `epoch` if they came in time.
-    pub(super) fn adopt(&mut self, epoch: u64, in_time: bool) {
-        if !in_time {
-            self.given_up = epoch;
-        }
-        // The commands that belong to an epoch are posted before it counts as applied; `sync` takes them next.
-        self.epoch = self.shared.applied().min(epoch);
-        self.behind = self.epoch != epoch;
-    }
-
-    #[cold]
-    fn take_commands(&mut self) {
-        for command in self.mailbox.take(&mut self.seen) {
-            match command {
-                WriterCommand::Add(lane) => {
-                    self.lanes.insert(*lane);
-                    self.routes.changed();
-                }
-                WriterCommand::Copy(lane) => {
-                    self.copies.add(*lane);
-                    self.routes.changed();
-                }
-                WriterCommand::Change(change)
-                    if self.copies.change(change.lane, &change.patterns) => {}
-                WriterCommand::Change(Change {
-                    lane,
-                    patterns,
-                    overflow,
-                }) => {
-                    if let Some(lane) = self.lane_mut(lane) {
-                        lane.writer.counters().rename(&joined(&patterns));
-                        lane.patterns = patterns;
-                        lane.overflow = overflow;
-                        self.routes.changed();
-                    }
-                }
-                WriterCommand::Attach { lane, cursor, peer } => {
-                    let answer = self.copies.attach(lane, (cursor, peer));
-                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
-                        lane.writer.attach(cursor, peer);
-                    }
-                }
-                WriterCommand::End { lane } => self.part_from(lane),
-                WriterCommand::Lost { lane } => {
-                    let unread = self
-                        .lane_mut(lane)
-                        .map(|lane| lane.writer.unread_messages());
-                    let waiting = match self.full.is_empty() {
-                        true => 0,
-                        false => self.waits.messages_for(lane),
-                    };
-                    *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0) + waiting;
-                    self.part_from(lane);
-                }
-            }
-        }
-    }
-
-    /// A lane has ended.
-    fn part_from(&mut self, lane: LaneId) {
-        self.copies.remove(lane);
-        let mut lanes = self.lanes.iter();
-        if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
-            self.departed.note(self.lanes.remove(key));
-        }
-        self.routes.changed();
-    }
-
-    fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {
-        self.lanes
-            .iter_mut()
-            .map(|(_, other)| other)
-            .find(|other| other.lane == lane)
     }
 
     /// Copies the message to where no lane's end can take it away, to wait with it.
@@ -567,12 +458,6 @@ fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Ve
             }
         }
     }
-}
-
-/// Patterns as counters show them.
-fn joined(patterns: &[Pattern]) -> String {
-    let patterns: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
-    patterns.join(" ")
 }
 
 /// How long a publish waits for a route that the broker has announced.

@@ -46,7 +46,9 @@ mod producer;
 mod tests;
 
 pub use consumer::{Buffer, LossyConsumer};
-pub use producer::{LossyProducer, TooLarge};
+pub use producer::LossyProducer;
+#[cfg(test)]
+pub use producer::TooLarge;
 
 use super::{CELL_BYTES, MAX_RECORD_PAYLOAD_BYTES, MIN_CAPACITY_BYTES};
 
