@@ -7,6 +7,7 @@ mod ending;
 mod output;
 mod table;
 mod ticks;
+mod units;
 
 use std::process::ExitCode;
 

@@ -93,6 +93,7 @@ fn copy(words: &impl Words, page: usize) -> Option<Row> {
             parks: counter(Counter::Parks),
             blocked_ns: counter(Counter::BlockedNs),
             stalls: counter(Counter::Stalls),
+            conflated: counter(Counter::Conflated),
             undecodable: counter(Counter::Undecodable),
             expired: counter(Counter::Expired),
             latency: Histogram::from_buckets(latency),

@@ -98,7 +98,8 @@ pub struct Counts {
     pub messages: u64,
     /// Bytes of those, encoded, without headers.
     pub bytes: u64,
-    /// Messages dropped at once because the lane was full. A subscriber counts them when it is told, as a gap.
+    /// Messages dropped at once because the lane was full. A subscriber counts them when it is told, as a gap; those that gave
+    /// way to newer ones, with the policy [`DropOldest`](crate::Overflow::DropOldest), nobody else counts.
     pub dropped_full: u64,
     /// Messages dropped because the lane stayed full until the deadline, or was stalled.
     pub dropped_deadline: u64,
@@ -110,6 +111,9 @@ pub struct Counts {
     pub blocked_ns: u64,
     /// How often a deadline expired; from then on the lane is not waited for until its subscriber moves on.
     pub stalls: u64,
+    /// Messages that were not given because later ones of their topics had taken their place, with the policy
+    /// [`Conflate`](crate::Overflow::Conflate); as counted by the subscriber. None of them is lost or dropped.
+    pub conflated: u64,
     /// Messages that were read, or ended their lane, and whose bytes were no value of the subscriber's type.
     pub undecodable: u64,
     /// Messages that have waited for a subscriber in vain; of a publisher, not of a lane.
@@ -222,6 +226,7 @@ impl Counts {
             (&mut self.parks, other.parks),
             (&mut self.blocked_ns, other.blocked_ns),
             (&mut self.stalls, other.stalls),
+            (&mut self.conflated, other.conflated),
             (&mut self.undecodable, other.undecodable),
             (&mut self.expired, other.expired),
         ];

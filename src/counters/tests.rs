@@ -43,6 +43,7 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
     lane.parked();
     lane.blocked(Duration::from_nanos(12));
     lane.stalled();
+    lane.conflated(3);
     lane.undecodable();
     lane.latency(Duration::from_nanos(5));
 
@@ -86,6 +87,7 @@ fn what_is_counted_is_found_by_the_name_of_the_memory() {
         parks: 1,
         blocked_ns: 12,
         stalls: 1,
+        conflated: 3,
         undecodable: 1,
         expired: 0,
         latency: latency.clone(),

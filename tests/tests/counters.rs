@@ -201,6 +201,44 @@ fn f3_drops_agree_by_cause_on_both_sides() {
 }
 
 #[test]
+fn f3_what_gave_way_to_newer_messages_is_counted_by_the_subscriber() {
+    on_each_local_transport(|bus| {
+        for policy in [Overflow::DropOldest, Overflow::Conflate] {
+            let mut pair = Pair::on(bus, policy);
+            let (mut got, mut lost, mut skipped) = (0, 0, 0);
+            let (written, read) = pair.counted(|pair| {
+                for _ in 0..5000 {
+                    assert!(pair.publish(LARGE));
+                }
+                while got + lost + skipped < 5000 {
+                    match pair.subscriber.recv() {
+                        Ok(sample) => {
+                            got += 1;
+                            skipped += sample.skipped();
+                        }
+                        Err(RecvError::Gap(gap)) => lost += gap.lost,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                assert!(pair.subscriber.try_recv().unwrap().is_none());
+            });
+            let bytes = |messages| LARGE as u64 * messages;
+            assert_eq!((written.messages, written.bytes), (5000, bytes(5000)));
+            assert_eq!((written.dropped(), written.conflated), (0, 0));
+            assert_eq!((read.messages, read.bytes), (got, bytes(got)));
+            assert_eq!(
+                (read.dropped_full, read.dropped_deadline, read.conflated),
+                (lost, 0, skipped)
+            );
+            match policy {
+                Overflow::Conflate => assert_eq!((got, skipped), (1, 4999)),
+                _ => assert!(lost > 0 && skipped == 0, "{lost} {skipped}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn f3_sleeps_and_wakes_agree_with_a_script() {
     on_each_local_transport(|bus| {
         let mut pair = Pair::on(bus, Overflow::DropNewest);

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use ringmain::message::Bytes;
-use ringmain::{Client, Clock, Publisher, Subscriber};
+use ringmain::{Client, Clock, Overflow, Publisher, RecvError, Subscriber};
 use serde_json::Value;
 
 use crate::harness::{Bus, run, until};
@@ -104,6 +104,62 @@ fn stat_tells_all_in_json_without_a_broker() {
     let own = std::process::id().to_string();
     let again = clients(&run(&["stat", "--json", "--pid", &own]).done(), &client);
     assert_eq!(again[0]["lanes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn stat_shows_what_gave_way_to_newer_messages() {
+    let bus = Bus::start();
+    let client = bus.client();
+    for (topic, overflow) in [("old", Overflow::DropOldest), ("last", Overflow::Conflate)] {
+        let mut subscriber = client
+            .subscriber::<Bytes>(topic)
+            .overflow(overflow)
+            .open()
+            .unwrap();
+        let mut publisher = client.publisher::<Bytes>(topic).open().unwrap();
+        for _ in 0..2000 {
+            publisher.publish(topic, Bytes::new(&[7; 1000])).unwrap();
+        }
+        let lines = bus.run(&["stat", "--json"]).done();
+        assert_eq!(clients(&lines, &client)[0]["published"]["conflated"], 0);
+        let (mut got, mut lost, mut skipped) = (0, 0, 0);
+        while got + lost + skipped < 2000 {
+            match subscriber.recv() {
+                Ok(sample) => {
+                    got += 1;
+                    skipped += sample.skipped();
+                }
+                Err(RecvError::Gap(gap)) => lost += gap.lost,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(lost + skipped > 0);
+        let found = clients(&bus.run(&["stat", "--json"]).done(), &client);
+        let counts = found[0]["handles"].as_array().unwrap().iter();
+        let mut counts = counts.filter(|handle| handle["role"] == "subscriber");
+        let counts = &counts.next().unwrap()["counts"];
+        assert_eq!(
+            (
+                &counts["messages"],
+                &counts["dropped_full"],
+                &counts["conflated"]
+            ),
+            (&got.into(), &lost.into(), &skipped.into())
+        );
+        let table = bus.run(&["stat", "--by", "topic"]).done();
+        let cells = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let heading = cells(&table[0]);
+        let column = |name: &str| heading.iter().position(|cell| cell == name).unwrap();
+        let mut rows = table[1..].iter().map(|line| cells(line));
+        let row = rows.find(|row| row[1..3] == ["sub", topic]).unwrap();
+        // The type and the number of bytes have two words each.
+        let shown = [column("DROPPED") + 2, column("CONFLATED") + 2].map(|at| row[at].as_str());
+        assert_eq!(shown, [lost.to_string(), skipped.to_string()]);
+    }
 }
 
 #[test]

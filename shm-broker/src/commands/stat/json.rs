@@ -90,6 +90,7 @@ fn counts(counts: &Counts) -> Value {
         "parks": counts.parks,
         "blocked_ns": counts.blocked_ns,
         "stalls": counts.stalls,
+        "conflated": counts.conflated,
         "undecodable": counts.undecodable,
         "expired": counts.expired,
         "latency": {
@@ -108,6 +109,7 @@ fn rates(since: &Counts, time: Duration) -> Value {
         "messages": rate(since.messages),
         "bytes": rate(since.bytes),
         "dropped": rate(since.dropped()),
+        "conflated": rate(since.conflated),
         "wakes": rate(since.wakes),
         "parks": rate(since.parks),
         "blocked_ns": rate(since.blocked_ns),

@@ -7,6 +7,7 @@ use ringmain::counters::Scan;
 use super::By;
 use super::rows::{Sum, headings, rows};
 use crate::table::{Align, Table};
+use crate::units::{bytes, time};
 
 /// The table: what was counted in all, or each second since an earlier scan.
 pub fn table(scan: &Scan, by: By, since: Option<(&Scan, Duration)>) -> Table {
@@ -37,6 +38,7 @@ fn totals(sum: &Sum, by: By, key: &[String]) -> Vec<String> {
         counts.messages.to_string(),
         bytes(counts.bytes as f64),
         counts.dropped().to_string(),
+        counts.conflated.to_string(),
         lag(sum),
         counts.wakes.to_string(),
         counts.wakes_saved().to_string(),
@@ -61,6 +63,7 @@ fn rates(sum: &Sum, by: By, key: &[String], before: &Sum, period: Duration) -> V
         rate(counts.messages),
         bytes(counts.bytes as f64 / seconds),
         rate(counts.dropped()),
+        rate(counts.conflated),
         lag(sum),
         rate(counts.wakes),
         parks(by, key, rate(counts.parks)),
@@ -92,30 +95,11 @@ fn quantile(sum: &Sum, share: f64) -> String {
     latency.map_or_else(|| "-".into(), time)
 }
 
-fn time(time: Duration) -> String {
-    let ns = time.as_nanos() as f64;
-    match ns {
-        0.0 => "0".into(),
-        ..1e3 => format!("{ns:.0} ns"),
-        ..1e6 => format!("{:.1} us", ns / 1e3),
-        ..1e9 => format!("{:.1} ms", ns / 1e6),
-        _ => format!("{:.1} s", ns / 1e9),
-    }
-}
-
-fn bytes(bytes: f64) -> String {
-    match bytes {
-        ..1e4 => format!("{bytes:.0} B"),
-        ..1e6 => format!("{:.1} kB", bytes / 1e3),
-        ..1e9 => format!("{:.1} MB", bytes / 1e6),
-        _ => format!("{:.1} GB", bytes / 1e9),
-    }
-}
-
 const TOTALS: &[&str] = &[
     "MESSAGES",
     "BYTES",
     "DROPPED",
+    "CONFLATED",
     "LAG",
     "WAKES",
     "SAVED",
@@ -130,6 +114,7 @@ const RATES: &[&str] = &[
     "MSG/S",
     "BYTES/S",
     "DROPPED/S",
+    "CONFLATED/S",
     "LAG",
     "WAKES/S",
     "PARKS/S",
@@ -137,19 +122,3 @@ const RATES: &[&str] = &[
     "P50",
     "P99",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let times = [0, 999, 1_500, 2_500_000, 60_000_000_000].map(Duration::from_nanos);
-        assert_eq!(
-            times.map(time),
-            ["0", "999 ns", "1.5 us", "2.5 ms", "60.0 s"]
-        );
-        let sizes = [9_999.0, 12_345.0, 1.5e6, 2e9];
-        assert_eq!(sizes.map(bytes), ["9999 B", "12.3 kB", "1.5 MB", "2.0 GB"]);
-    }
-}
