@@ -179,6 +179,7 @@ fn the_deepest_frame_is_accepted() {
         message_type: MessageType::new("a longer name", 1, layout),
         lanes: 1,
         type_mismatches: 0,
+        history: 0,
         live_topics: Some(vec!["a/longer/topic".into(); 1000]),
     };
     let part = Listing {

@@ -41,6 +41,8 @@ pub struct PublisherInfo {
     pub lanes: u32,
     /// Subscribers that it would have a lane to if they took its type.
     pub type_mismatches: u32,
+    /// How many messages of each topic it keeps; 0: none.
+    pub history: u32,
     /// Topics that it uses at the moment, where they were asked for and the publisher answered in time.
     /// As many as fit a frame.
     pub live_topics: Option<Vec<String>>,
@@ -55,10 +57,14 @@ pub struct SubscriberInfo {
     pub client_name: String,
     /// What it listens to.
     pub patterns: Vec<String>,
+    /// Topics that it does not take although a pattern selects them.
+    pub excludes: Vec<String>,
     /// Type of the messages that it takes; `None` takes every type.
     pub message_type: Option<MessageType>,
     /// What happens when a lane is full.
     pub overflow: Overflow,
+    /// The queue group that it is a member of.
+    pub queue: Option<String>,
     /// Publishers that it has a lane from.
     pub lanes: u32,
 }

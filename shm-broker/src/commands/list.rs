@@ -47,7 +47,15 @@ impl List {
 }
 
 fn publishers(publishers: &[PublisherInfo], topics: ListTopics) -> Table {
-    let heading = ["PUBLISHER", "TYPE", "CLIENT", "LANES", "MISMATCHES", "LIVE"];
+    let heading = [
+        "PUBLISHER",
+        "TYPE",
+        "CLIENT",
+        "LANES",
+        "HISTORY",
+        "MISMATCHES",
+        "LIVE",
+    ];
     let shown = heading.len() - usize::from(topics == ListTopics::Declared);
     let mut table = Table::new(Align::Text, &heading[..shown]);
     for info in publishers {
@@ -61,6 +69,7 @@ fn publishers(publishers: &[PublisherInfo], topics: ListTopics) -> Table {
             info.message_type.to_string(),
             client(info.client, &info.client_name),
             info.lanes.to_string(),
+            info.history.to_string(),
             info.type_mismatches.to_string(),
             live,
         ]);
@@ -69,7 +78,15 @@ fn publishers(publishers: &[PublisherInfo], topics: ListTopics) -> Table {
 }
 
 fn subscribers(subscribers: &[SubscriberInfo]) -> Table {
-    let heading = ["SUBSCRIBER", "TYPE", "CLIENT", "LANES", "OVERFLOW"];
+    let heading = [
+        "SUBSCRIBER",
+        "TYPE",
+        "CLIENT",
+        "LANES",
+        "OVERFLOW",
+        "QUEUE",
+        "EXCLUDES",
+    ];
     let mut table = Table::new(Align::Text, &heading);
     for info in subscribers {
         table.row([
@@ -78,6 +95,8 @@ fn subscribers(subscribers: &[SubscriberInfo]) -> Table {
             client(info.client, &info.client_name),
             info.lanes.to_string(),
             overflow(info.overflow),
+            info.queue.clone().unwrap_or_else(|| "-".into()),
+            info.excludes.join(" "),
         ]);
     }
     table
@@ -91,6 +110,7 @@ fn to_json(listing: &Listing) -> Value {
             "client": info.client,
             "client_name": info.client_name,
             "lanes": info.lanes,
+            "history": info.history,
             "type_mismatches": info.type_mismatches,
             "live_topics": info.live_topics,
         })
@@ -98,11 +118,13 @@ fn to_json(listing: &Listing) -> Value {
     let subscriber = |info: &SubscriberInfo| {
         json!({
             "patterns": info.patterns,
+            "excludes": info.excludes,
             "type": type_name(info.message_type.as_ref()),
             "client": info.client,
             "client_name": info.client_name,
             "lanes": info.lanes,
             "overflow": overflow(info.overflow),
+            "queue": info.queue,
         })
     };
     json!({
@@ -134,6 +156,9 @@ fn overflow(overflow: Overflow) -> String {
     match overflow {
         Overflow::Block { deadline } => format!("block {deadline:?}"),
         Overflow::DropNewest => "drop-newest".into(),
+        Overflow::DropOldest => "drop-oldest".into(),
+        Overflow::Conflate => "conflate".into(),
+        Overflow::Disconnect => "disconnect".into(),
         other => format!("{other:?}"),
     }
 }

@@ -61,6 +61,43 @@ fn ls_shows_publishers_subscribers_types_and_mismatches() {
 }
 
 #[test]
+fn ls_shows_what_is_kept_and_what_is_left_out() {
+    let bus = Bus::start();
+    let client = bus.client();
+    let builder = client.publisher::<Bytes>("config/*").history(3);
+    let _publisher = builder.open().unwrap();
+    let _plain = client.publisher::<Bytes>("log/*").open().unwrap();
+    let _sub = bus.subscribe(&[
+        "config/**",
+        "--exclude",
+        "config/b/*",
+        "--exclude",
+        "config/a",
+    ]);
+    let listing = json(&bus.run(&["ls", "--json"]).done());
+    let publishers = listing["publishers"].as_array().unwrap().iter();
+    let kept: Vec<_> = publishers
+        .map(|info| {
+            (
+                info["topic"].as_str().unwrap(),
+                info["history"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(kept, [("config/*", 3), ("log/*", 0)]);
+    let subscriber = &listing["subscribers"][0];
+    let excludes = serde_json::json!(["config/a", "config/b/*"]);
+    assert_eq!(
+        (&subscriber["excludes"], &subscriber["queue"]),
+        (&excludes, &Value::Null)
+    );
+    let text = bus.run(&["ls"]).done().join("\n");
+    for part in ["HISTORY", "EXCLUDES", "config/a config/b/*"] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+}
+
+#[test]
 fn clients_shows_everybody_by_name_and_process() {
     let bus = Bus::start();
     let client = Client::builder()

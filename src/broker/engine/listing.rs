@@ -228,6 +228,7 @@ fn publisher_info(
             .iter()
             .filter(|met| mismatched(met))
             .count() as u32,
+        history: publisher.spec.history,
         live_topics,
     }
 }
@@ -236,15 +237,17 @@ fn subscriber_info(handle: Handle, subscriber: &Subscriber, lanes: &Lanes) -> Su
     SubscriberInfo {
         client: subscriber.owner.client,
         client_name: subscriber.owner.name.to_string(),
-        patterns: subscriber
-            .patterns
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        patterns: names(&subscriber.patterns),
+        excludes: names(&subscriber.excludes),
         message_type: subscriber.message_type.clone(),
         overflow: subscriber.overflow,
+        queue: subscriber.queue.clone(),
         lanes: lanes.of_subscriber(handle).count() as u32,
     }
+}
+
+fn names(patterns: &[Pattern]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
 }
 
 /// More than the text of a socket address takes.
