@@ -5,6 +5,7 @@ mod clock;
 mod commands;
 mod ending;
 mod output;
+mod signals;
 mod table;
 mod ticks;
 mod units;

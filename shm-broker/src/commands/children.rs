@@ -7,10 +7,11 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::ending::Failure;
+use crate::signals;
 
 /// A child process; it ends with this value.
 #[derive(Debug)]
@@ -148,7 +149,7 @@ pub fn die_with_parent(parent: i32, by: DeathSignal) -> Result<(), Failure> {
 
 /// SIGINT and SIGTERM become events, so that children, and what lies in directories, go before this process does.
 pub fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    let signals = signals::both();
     signals.thread_block()?;
     thread::Builder::new().spawn(move || {
         while let Ok(signal) = signals.wait() {

@@ -20,8 +20,10 @@ use crate::ending::Failure;
 
 /// Joins the bus that the command line names.
 fn connect(common: &Common, role: &str) -> Result<Client, Failure> {
-    let client = Client::builder()
-        .name(&format!("shm-broker {role}"))
-        .connect_to(&common.bus()?)?;
-    Ok(client)
+    connect_as(common, &format!("shm-broker {role}"))
+}
+
+/// Joins the bus that the command line names, by a name of one's own.
+fn connect_as(common: &Common, name: &str) -> Result<Client, Failure> {
+    Ok(Client::builder().name(name).connect_to(&common.bus()?)?)
 }

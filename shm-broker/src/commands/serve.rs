@@ -1,7 +1,6 @@
 //! `serve`: runs a broker.
 
 use clap::Args;
-use nix::sys::signal::{SigSet, Signal};
 use ringmain::Address;
 use ringmain::broker::Broker;
 use serde_json::json;
@@ -10,6 +9,7 @@ use super::children::{DeathSignal, die_with_parent};
 use crate::cli::Common;
 use crate::ending::{Ending, Failure, Outcome};
 use crate::output;
+use crate::signals;
 
 /// Runs a broker until SIGTERM or SIGINT.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl Serve {
     /// Runs the command.
     pub fn run(self, common: &Common) -> Outcome {
         // Blocked before there are threads, so that all of them inherit it, then taken by `wait`.
-        let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+        let signals = signals::both();
         signals.thread_block()?;
         if let Some(parent) = self.parent {
             die_with_parent(parent, DeathSignal::Terminate)?;

@@ -6,6 +6,8 @@ mod harness;
 mod lists;
 mod messages;
 mod names;
+mod policies;
+mod rates;
 mod serve;
 mod stat;
 mod typed;
