@@ -14,6 +14,8 @@ pub enum Ending {
     No,
     /// Messages were lost; it was said which.
     Gaps,
+    /// Messages were not delivered; it was said how many.
+    Undelivered,
 }
 
 /// Why a command could not do its work.
@@ -96,6 +98,7 @@ pub fn exit_code(outcome: Outcome) -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(1),
         Ok(Ending::Gaps) => ExitCode::from(3),
+        Ok(Ending::Undelivered) => ExitCode::from(4),
         // Whoever read the output has seen enough.
         Err(failure) if failure.fault == Fault::OutputClosed => ExitCode::SUCCESS,
         Err(failure) => {

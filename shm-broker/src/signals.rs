@@ -18,6 +18,17 @@ impl Signals {
         Ok(Self(SignalFd::with_flags(&signals, flags)?))
     }
 
+    /// Has them end the process again, for now: the thread that calls this takes those that come.
+    pub fn let_end(&self) -> Result<(), Failure> {
+        Ok(both().thread_unblock()?)
+    }
+
+    /// Waits for one; to be called by the thread that has called `take`.
+    pub fn wait(&self) -> Result<Signal, Failure> {
+        both().thread_block()?;
+        Ok(both().wait()?)
+    }
+
     /// Whether one has come since this was asked last.
     pub fn has_come(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))

@@ -1,8 +1,10 @@
 //! The tool as its users run it: the real binary, each test on a bus of its own.
 
 mod bench;
+mod delivery;
 mod demo;
 mod harness;
+mod kept;
 mod lists;
 mod messages;
 mod names;

@@ -23,7 +23,7 @@ struct Order {
 fn what_is_published_is_printed() {
     let bus = Bus::start();
     let sub = bus.subscribe(&["a/*", "b", "--count", "3"]);
-    let published = bus.run(&["pub", "a/x", "one two"]);
+    let published = bus.run(&["pub", "a/x", "one two", "--flush", "60"]);
     assert_eq!((published.code, published.stdout.len()), (Some(0), 0));
     assert_eq!(published.stderr, "");
     bus.run(&["pub", "c", "not asked for"]).done();

@@ -1,5 +1,6 @@
 //! `pub`: publishes messages of plain bytes, or typed ones from JSON.
 
+mod tally;
 mod typed;
 
 use std::io::{self, BufRead};
@@ -9,11 +10,13 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ringmain::message::Bytes;
 use ringmain::wire::PublisherInfo;
-use ringmain::{Client, Clock, ListTopics, Publisher, RequestError, Topic};
+use ringmain::{Client, Clock, ListTopics, Publisher, RequestError, Retry, Topic};
 
 use super::connect;
 use crate::cli::{self, Common};
-use crate::ending::{Ending, Failure, Outcome, say};
+use crate::ending::{Failure, Outcome};
+use crate::signals::Signals;
+use tally::Tally;
 use typed::{Encoding, unknown_type, used_type};
 
 /// Publishes messages of plain bytes, or typed ones from JSON. Without a value, each line of standard input is a message.
@@ -36,6 +39,23 @@ pub struct Publish {
     /// Stamps each message with the time by this clock.
     #[arg(long, value_enum, value_name = "CLOCK")]
     timestamps: Option<ClockName>,
+    /// Keeps the last messages of each topic, so many, for whoever comes later with `sub --snapshot`. They are gone with this
+    /// process, so it takes --hold with a message of the command line.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    history: u32,
+    /// Stays behind the last message until SIGINT or SIGTERM.
+    #[arg(long)]
+    hold: bool,
+    /// Publishes to the client of this name only (`sub --name`); if it does not take the topic, to nobody, with exit code 1.
+    #[arg(long, value_name = "CLIENT")]
+    to: Option<String>,
+    /// How it waits for a subscriber with the policy `block` that has no room.
+    #[arg(long, value_enum, default_value_t = RetryName::Wake)]
+    retry: RetryName,
+    /// Waits at the end until everything is read, at most so long; exit code 4 if it is not. Otherwise one second at most, and what is
+    /// unread then is told only: subscribers that live still read it.
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
+    flush: Option<Duration>,
 }
 
 /// A clock of the command line.
@@ -47,20 +67,35 @@ enum ClockName {
     Monotonic,
 }
 
-/// What became of the messages.
-#[derive(Default)]
-struct Tally {
-    messages: u64,
-    unheard: u64,
-    dropped: u64,
-    route_unknown: u64,
+/// A way to wait for room.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RetryName {
+    /// Sleeps until the subscriber wakes it.
+    Wake,
+    /// Not at all: such a message is published to nobody, and told of, with exit code 4.
+    Never,
+    /// Tries again and again.
+    Yield,
+    /// Sleeps between attempts, longer each time, from 10 us to 10 ms.
+    Backoff,
 }
 
 impl Publish {
     /// Runs the command.
     pub fn run(self, common: &Common) -> Outcome {
         let started = Instant::now();
+        if self.history > 0 && self.value.is_some() && !self.hold {
+            return Err(Failure::input(
+                "what --history keeps is gone with this process: add --hold",
+            ));
+        }
+        // Before there are threads.
+        let signals = self.hold.then(Signals::take).transpose()?;
         let client = connect(common, "pub")?;
+        if let Some(signals) = &signals {
+            // Until it holds, they end it as ever.
+            signals.let_end()?;
+        }
         let encoding = self.encoding(&client, started)?;
         let value = self.value.as_ref().map(|value| value.as_bytes());
         let value = value.map(|value| encoding.encode(value)).transpose()?;
@@ -68,6 +103,7 @@ impl Publish {
         let mut builder = client
             .publisher::<Bytes>(self.topic.as_str())
             .max_message_bytes(longest.max(MIN_MESSAGE_BYTES));
+        builder = builder.history(self.history).retry(self.retry.into());
         if let Some(clock) = self.timestamps {
             builder = builder.timestamps(clock.into());
         }
@@ -76,16 +112,19 @@ impl Publish {
         }
         let mut publisher = builder.open()?;
         self.wait_for_subscribers(&client, started)?;
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(self.to.clone());
         match &value {
             Some(value) => tally.publish(&mut publisher, &self.topic, value)?,
             None => self.publish_lines(&encoding, &mut publisher, &mut tally)?,
         }
-        self.report(&client, &tally);
-        Ok(match tally.dropped {
-            0 => Ending::Done,
-            _ => Ending::Gaps,
-        })
+        tally.report(&self.topic, || self.mismatches(&client));
+        if let Some(signals) = signals {
+            signals.wait()?;
+            signals.let_end()?;
+        }
+        let closed = publisher.close(self.flush.unwrap_or(FLUSH))?;
+        tally.report_unread(&closed);
+        Ok(tally.ending(self.flush.map(|_| &closed)))
     }
 
     fn encoding(&self, client: &Client, started: Instant) -> Result<Encoding, Failure> {
@@ -155,30 +194,6 @@ impl Publish {
         self.timeout.is_some_and(|limit| started.elapsed() >= limit)
     }
 
-    fn report(&self, client: &Client, tally: &Tally) {
-        if tally.unheard > 0 {
-            say(format_args!(
-                "nobody listens to {}: {} of {} messages went to nobody{}",
-                self.topic,
-                tally.unheard,
-                tally.messages,
-                self.mismatches(client)
-            ));
-        }
-        if tally.dropped > 0 {
-            say(format_args!(
-                "{} messages were dropped: a subscriber had no room",
-                tally.dropped
-            ));
-        }
-        if tally.route_unknown > 0 {
-            say(format_args!(
-                "the broker did not answer: subscribers that are new may have missed {} messages",
-                tally.route_unknown
-            ));
-        }
-    }
-
     fn mismatches(&self, client: &Client) -> String {
         match own_info(client, &self.topic) {
             Ok(Some(info)) if info.type_mismatches > 0 => format!(
@@ -195,19 +210,17 @@ impl Publish {
     }
 }
 
-impl Tally {
-    fn publish(
-        &mut self,
-        publisher: &mut Publisher<Bytes>,
-        topic: &Topic,
-        message: &[u8],
-    ) -> Result<(), Failure> {
-        let delivery = publisher.publish(topic.as_str(), Bytes::new(message))?;
-        self.messages += 1;
-        self.unheard += u64::from(delivery.lanes + delivery.dropped == 0);
-        self.dropped += u64::from(delivery.dropped);
-        self.route_unknown += u64::from(delivery.route_unknown);
-        Ok(())
+impl From<RetryName> for Retry {
+    fn from(name: RetryName) -> Self {
+        match name {
+            RetryName::Wake => Self::Wake,
+            RetryName::Never => Self::Never,
+            RetryName::Yield => Self::Yield,
+            RetryName::Backoff => Self::Backoff {
+                first: Duration::from_micros(10),
+                longest: Duration::from_millis(10),
+            },
+        }
     }
 }
 
@@ -229,4 +242,6 @@ fn own_info(client: &Client, topic: &Topic) -> Result<Option<PublisherInfo>, Req
 
 const MAX_LINE_BYTES: usize = 1 << 20;
 const MIN_MESSAGE_BYTES: usize = 1 << 16;
+/// Subscribers that look for messages have read them long before.
+const FLUSH: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
