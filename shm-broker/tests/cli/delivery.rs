@@ -38,12 +38,12 @@ fn what_is_unread_at_the_end_is_told_of() {
     assert!(
         published
             .stderr
-            .contains("1 messages are not read yet by tank"),
+            .contains("tank has not read its last 1 messages"),
         "{published:?}"
     );
     // Unless it was asked for.
     let complaint = bus.run(&["pub", "a", "2", "--flush", "0.1"]).failed(4);
-    assert!(complaint.contains("not read yet by tank"), "{complaint}");
+    assert!(complaint.contains("tank has not read"), "{complaint}");
     for expected in ["1", "2"] {
         assert_eq!(subscriber.recv().unwrap()[..], *expected.as_bytes());
     }
@@ -79,7 +79,7 @@ fn what_the_dead_had_not_read_is_told_of() {
     sub.signal(Signal::SIGKILL);
     let complaint = publisher.end().failed(4);
     assert!(
-        complaint.contains("2 messages were not read by reader, which is gone"),
+        complaint.contains("reader is gone, and has not told to have read its last 2 messages"),
         "{complaint}"
     );
 }

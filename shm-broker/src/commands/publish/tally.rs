@@ -94,18 +94,18 @@ impl Tally {
         for lane in closed.lanes.iter().filter(|lane| lane.unread > 0) {
             say(match lane.has_ended {
                 true => format!(
-                    "{} messages were not read by {}, which is gone",
-                    lane.unread, lane.subscriber
+                    "{} is gone, and has not told to have read its last {} messages",
+                    lane.subscriber, lane.unread
                 ),
                 false => format!(
-                    "{} messages are not read yet by {}: it still can while it lives",
-                    lane.unread, lane.subscriber
+                    "{} has not read its last {} messages yet: it still can while it lives",
+                    lane.subscriber, lane.unread
                 ),
             });
         }
         if closed.unlisted > 0 {
             say(format_args!(
-                "{} messages were not read by others that are gone",
+                "others are gone, too, and have not told to have read {} messages",
                 closed.unlisted
             ));
         }

@@ -66,6 +66,53 @@ fn a_long_list_comes_in_parts_that_fit_a_frame() {
 }
 
 #[test]
+fn what_handles_were_opened_with_is_listed_in_parts_that_fit_a_frame() {
+    let limits = Limits {
+        frame_bytes: 3000,
+        ..Limits::default()
+    };
+    let mut bus = Bus::with(limits.clone());
+    let (c, asker) = (bus.join("c"), bus.join("asker"));
+    for id in 0..20 {
+        let spec = PublisherSpec {
+            history: id,
+            ..publishing("x")
+        };
+        let publisher = ToBroker::OpenPublisher {
+            request: 1,
+            publisher: id,
+            spec,
+        };
+        bus.send(c, publisher);
+        let spec = SubscriberSpec {
+            excludes: vec![format!("x/{id}"), "e".repeat(300)],
+            queue: Some("q".repeat(200)),
+            ..subscribing(&["z"])
+        };
+        let subscriber = ToBroker::OpenSubscriber {
+            request: 2,
+            subscriber: id,
+            spec,
+        };
+        bus.send(c, subscriber);
+        bus.drain(c);
+    }
+    list(&mut bus, asker, 1, "**", false);
+    let frames = bus.drain(asker);
+    let fits = |frame| encoded_bytes(frame) <= limits.frame_bytes as usize;
+    assert!(frames.iter().all(fits));
+    let all = listed(&frames);
+    let histories = all.publishers.iter().map(|info| info.history);
+    assert!(histories.eq(0..20));
+    assert_eq!(all.subscribers.len(), 20);
+    for info in &all.subscribers {
+        assert_eq!(info.queue.as_deref(), Some(&*"q".repeat(200)));
+        assert_eq!(info.excludes.len(), 2);
+        assert!(info.excludes.contains(&"e".repeat(300)), "{info:?}");
+    }
+}
+
+#[test]
 fn clients_are_listed_in_parts() {
     let mut bus = Bus::with(Limits {
         frame_bytes: 1024,
