@@ -91,8 +91,13 @@ fn ls_shows_what_is_kept_and_what_is_left_out() {
         (&subscriber["excludes"], &subscriber["queue"]),
         (&excludes, &Value::Null)
     );
+    let _member = bus.subscribe(&["config/**", "--queue", "workers"]);
+    let listing = json(&bus.run(&["ls", "--json"]).done());
+    let subscribers = listing["subscribers"].as_array().unwrap().iter();
+    let queues: Vec<_> = subscribers.map(|info| &info["queue"]).collect();
+    assert_eq!(queues, [&Value::Null, &"workers".into()]);
     let text = bus.run(&["ls"]).done().join("\n");
-    for part in ["HISTORY", "EXCLUDES", "config/a config/b/*"] {
+    for part in ["workers", "HISTORY", "EXCLUDES", "config/a config/b/*"] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }
