@@ -138,5 +138,5 @@ const SHOWN_BYTES: usize = 76;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 error, 2 wrong usage or input, 3 messages were lost and reported,
-4 messages were not delivered and nobody is told but you.
+4 messages were not delivered: `pub` says why.
 RINGMAIN_BUS sets the bus, RINGMAIN_LOG what is logged (error, warn, info, debug, trace).";
