@@ -53,7 +53,7 @@ pub struct Publish {
     #[arg(long, value_enum, default_value_t = RetryName::Wake)]
     retry: RetryName,
     /// Waits at the end until everything is read, at most so long; exit code 4 if it is not. Otherwise one second at most, and what is
-    /// unread then is told only: subscribers that live still read it.
+    /// unread then is told only: subscribers that live still read it. Those with drop-oldest or conflate are not waited for.
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
     flush: Option<Duration>,
 }
