@@ -10,12 +10,13 @@
 #![allow(missing_docs, reason = "the macros write public items")]
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use ringmain::broker::Broker;
-use ringmain::{Client, Publisher, ResolvedTopic, Subscriber};
+use ringmain::{Client, Overflow, Publisher, ResolvedTopic, Subscriber};
 
 #[derive(Clone, ringmain::rkyv::Archive, ringmain::rkyv::Serialize, ringmain::Message)]
 #[rkyv(crate = ringmain::rkyv)]
@@ -39,15 +40,33 @@ struct Bus {
 }
 
 fn bus(subscribers: usize) -> Bus {
+    bus_of(0, BLOCK, subscribers)
+}
+
+/// Whose publisher keeps the last value of each topic.
+fn keeping_bus(subscribers: usize) -> Bus {
+    bus_of(1, BLOCK, subscribers)
+}
+
+/// With one subscriber of this policy.
+fn overflowing_bus(overflow: Overflow) -> Bus {
+    bus_of(0, overflow, 1)
+}
+
+fn bus_of(history: u32, overflow: Overflow, subscribers: usize) -> Bus {
     let address = format!("memory:instructions-{}", std::process::id());
     let _broker = Broker::builder()
         .listen(address.parse().unwrap())
         .start()
         .unwrap();
     let client = Client::connect(&address).unwrap();
-    let open = || client.subscriber::<Quote>("bench").open().unwrap();
+    let open = || {
+        let builder = client.subscriber::<Quote>("bench");
+        builder.overflow(overflow).open().unwrap()
+    };
     let subscribers: Vec<_> = (0..subscribers).map(|_| open()).collect();
-    let mut publisher = client.publisher::<Quote>("bench").open().unwrap();
+    let builder = client.publisher::<Quote>("bench").history(history);
+    let mut publisher = builder.open().unwrap();
     let topic = publisher.resolve("bench").unwrap();
     let quote = Quote {
         bid: 1.1,
@@ -69,6 +88,14 @@ fn bus(subscribers: usize) -> Bus {
         publish(&mut bus, 1);
         for subscriber in &mut bus.subscribers {
             subscriber.recv().unwrap();
+        }
+    }
+    // One that does not look twice yet costs its publisher a fence for each message; it says that it does when it has polled
+    // for a while, or slept, and whether it had to before is a matter of luck.
+    for subscriber in &mut bus.subscribers {
+        let start = Instant::now();
+        while start.elapsed() < SETTLED {
+            assert!(subscriber.try_recv().unwrap().is_none());
         }
     }
     bus
@@ -103,6 +130,10 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 #[library_benchmark]
 #[bench::one_lane(args = (1), setup = bus, config = at_most(148))]
 #[bench::four_lanes(args = (4), setup = bus, config = at_most(424))]
+#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1161))]
+#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(978))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(840))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1014))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
@@ -120,7 +151,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(109))]
+#[bench::one_lane(setup = full_bus, config = at_most(114))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -129,8 +160,24 @@ fn receive_1000(mut bus: Bus) -> Bus {
     bus
 }
 
+// One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(97))]
+#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(267))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1681))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(3670))]
+fn publish_and_receive_1000(mut bus: Bus) -> Bus {
+    for number in 0..COUNT {
+        bus.quote.number = number as u64;
+        let quote = black_box(&bus.quote);
+        bus.publisher.publish_to(&bus.topic, quote).unwrap();
+        let sample = bus.subscribers[0].recv().unwrap();
+        assert_eq!(sample.number.to_native(), number as u64);
+    }
+    bus
+}
+
+#[library_benchmark]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(102))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());
@@ -140,11 +187,18 @@ fn poll_empty_1000(mut bus: Bus) -> Bus {
 
 library_benchmark_group!(
     name = hot_path;
-    benchmarks = publish_1000, publish_1000_in_batches, receive_1000, poll_empty_1000
+    benchmarks = publish_1000, publish_1000_in_batches, receive_1000,
+        publish_and_receive_1000, poll_empty_1000
 );
 
 main!(library_benchmark_groups = hot_path);
 
+/// Waited for, which does not happen here.
+const BLOCK: Overflow = Overflow::Block {
+    deadline: Duration::from_secs(1),
+};
+/// Longer than a subscriber polls until its publishers pass no fence.
+const SETTLED: Duration = Duration::from_millis(100);
 /// Operations of each benchmark.
 const COUNT: usize = 1000;
 /// Messages of 48 bytes that a ring of the default size holds, and more.

@@ -44,6 +44,7 @@ enum Command {
     Match(match_names::MatchNames),
     Version(version::Version),
     Demo(demo::Demo),
+    #[command(subcommand)]
     Bench(bench::Bench),
     #[command(hide = true)]
     DemoPublisher(demo::publisher::Replay),

@@ -106,8 +106,17 @@ impl LaneReader {
     }
 
     /// Whether nothing stands next.
-    #[inline]
+    #[inline(always)]
     pub fn is_dry(&self) -> bool {
+        match self {
+            Self::Ring(reader) => reader.is_dry(),
+            _ => self.is_dry_copy(),
+        }
+    }
+
+    // Out of line, as all that is of copies: rings are not to pay for a choice between more than two.
+    #[inline(never)]
+    fn is_dry_copy(&self) -> bool {
         match self {
             Self::Ring(reader) => reader.is_dry(),
             Self::Copy(reader) => reader.is_dry(),
@@ -134,8 +143,15 @@ impl LaneReader {
         match self {
             // SAFETY: the caller's promise.
             Self::Ring(reader) => unsafe { reader.payload() },
+            _ => self.payload_copy(),
+        }
+    }
+
+    #[inline(never)]
+    fn payload_copy(&self) -> &[u8] {
+        match self {
+            Self::Ring(_) | Self::History(_) => &[],
             Self::Copy(reader) => reader.payload(),
-            Self::History(_) => &[],
             Self::Snapshot(snapshot, _) => snapshot.payload(),
         }
     }

@@ -8,6 +8,7 @@ use std::thread;
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::ending::Failure;
@@ -94,6 +95,21 @@ impl Process {
         match status.success() {
             true => Ok(()),
             false => Err(self.died(status)),
+        }
+    }
+
+    /// Waits until it has stopped itself, and kills it. An error if it ended instead.
+    pub fn kill_stopped(&mut self) -> Result<(), Failure> {
+        let id = Id::Pid(Pid::from_raw(self.child.id() as i32));
+        // Whoever has ended is left there, to be waited for as a child.
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        match waitid(id, flags)? {
+            WaitStatus::Stopped(..) => {
+                self.child.kill()?;
+                self.child.wait()?;
+                Ok(())
+            }
+            _ => Err(self.ended_early()),
         }
     }
 

@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
+use ringmain::counters::{self, Role};
 use ringmain::{
     Client, Delivery, Overflow, Publisher, RecvError, ResolvedTopic, Sample, Subscriber, Wait,
 };
 
 use super::ends::{Inlet, Outlet};
-use super::message::{Body, Seen, Stamp, fill};
-use super::task::{Part, Question, Task, Waiting};
+use super::message::{Body, EXPIRED, Seen, Stamp, fill};
+use super::report::LaneCost;
+use super::task::{Part, Policy, Question, Stall, Task, Waiting};
+use crate::clock::now_ns;
 use crate::ending::Failure;
 
 /// Joins the bus of a benchmark.
 pub fn connect(task: &Task) -> Result<Client, Failure> {
     let is_far = matches!(task.part, Part::Echo | Part::Subscribe { .. });
     let far = task.far_bus.as_ref().filter(|_| is_far);
-    Ok(Client::connect(far.unwrap_or(&task.bus))?)
+    let name = match task.part {
+        Part::Stall => STALLED,
+        _ => "bench",
+    };
+    let builder = Client::builder().name(name);
+    Ok(builder.connect(far.unwrap_or(&task.bus))?)
 }
 
 /// A publisher with what it has not published yet.
@@ -25,32 +33,55 @@ pub struct BusOutlet<B: Body> {
     subscribers: u32,
     batch: Vec<B::Message>,
     filled: usize,
+    stall: Option<Stall>,
+    /// Whether a message has been dropped for the subscriber that stalls.
+    has_dropped: bool,
 }
 
 impl<B: Body> BusOutlet<B> {
     pub fn new(body: B, client: &Client, topic: &str, task: &Task) -> Result<Self, Failure> {
-        let mut publisher = client
+        let mut builder = client
             .publisher::<B::Message>(topic)
-            .max_message_bytes(task.size_bytes + HEADER_BYTES)
-            .open()?;
+            .max_message_bytes(task.size_bytes + HEADER_BYTES);
+        if let Some(bytes) = task.ring_bytes {
+            builder = builder.ring_bytes(bytes);
+        }
+        let mut publisher = builder.open()?;
         Ok(Self {
             topic: publisher.resolve(topic)?,
             publisher,
             subscribers: task.subscribers,
             batch: (0..task.batch).map(|_| body.message()).collect(),
             filled: 0,
+            stall: task.stall,
+            has_dropped: false,
         })
     }
 
-    fn check(&self, delivery: Delivery) -> Result<(), Failure> {
+    fn check(&mut self, delivery: Delivery) -> Result<(), Failure> {
         let Delivery { lanes, dropped, .. } = delivery;
         if lanes + dropped == self.subscribers {
             return Ok(());
+        }
+        if self.stall.is_some() && lanes >= self.subscribers {
+            return self.check_stall(dropped);
         }
         Err(Failure::text(format!(
             "a message went to {lanes} of {} subscribers",
             self.subscribers
         )))
+    }
+
+    /// Says once, in the stream, that the deadline of the subscriber that stalls has expired.
+    fn check_stall(&mut self, dropped: u32) -> Result<(), Failure> {
+        let waited = self.stall.map(|stall| stall.policy) == Some(Policy::Block);
+        if dropped == 0 || std::mem::replace(&mut self.has_dropped, true) || !waited {
+            return Ok(());
+        }
+        self.send(Stamp {
+            number: EXPIRED,
+            time_ns: now_ns(),
+        })
     }
 }
 
@@ -80,6 +111,21 @@ impl<B: Body> Outlet for BusOutlet<B> {
         let delivery = self.publisher.publish_batch(&self.topic, messages)?;
         self.check(delivery)
     }
+
+    fn cost_of_stall(&self) -> Result<LaneCost, Failure> {
+        let mut cost = LaneCost::default();
+        let scan = counters::scan_process(std::process::id())?;
+        for client in &scan.clients {
+            let total = client.total(Role::Publisher);
+            // A lane that has ended is only in there; the others have dropped nothing, or it would have been an error.
+            cost.dropped += total.dropped();
+            for lane in client.lanes.iter().filter(|lane| lane.peer == STALLED) {
+                cost.stalls += lane.counts.stalls;
+                cost.blocked_ns += lane.counts.blocked_ns;
+            }
+        }
+        Ok(cost)
+    }
 }
 
 /// A subscriber.
@@ -94,11 +140,15 @@ impl<B: Body> BusInlet<B> {
         let wait = match task.wait {
             Waiting::Spin => Wait::Spin,
             Waiting::Park if stream => Wait::SpinThenPark,
-            Waiting::Park | Waiting::Async => Wait::Park,
+            Waiting::Park | Waiting::Async | Waiting::ParkAtOnce => Wait::Park,
+        };
+        let overflow = match (task.part, task.stall) {
+            (Part::Stall, Some(stall)) => stall.overflow(),
+            _ => Overflow::Block { deadline: DEADLINE },
         };
         let subscriber = client
             .subscriber::<B::Message>(topic)
-            .overflow(Overflow::Block { deadline: DEADLINE })
+            .overflow(overflow)
             .wait(wait)
             .open()?;
         Ok(Self {
@@ -145,11 +195,13 @@ fn look<B: Body>(
 fn question(part: Part) -> Question {
     match part {
         Part::Ping | Part::Echo => Question::Rtt,
-        Part::Publish | Part::Subscribe { .. } => Question::Throughput,
+        Part::Publish | Part::Subscribe { .. } | Part::Stall => Question::Throughput,
     }
 }
 
 /// Longer than a loaded machine keeps a process from running.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Name of the client that stalls.
+const STALLED: &str = "stalled";
 /// What a message has beside its words.
 const HEADER_BYTES: usize = 64;

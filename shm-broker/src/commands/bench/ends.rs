@@ -4,6 +4,7 @@ use std::hint::spin_loop;
 use std::thread;
 
 use super::message::{Seen, Stamp};
+use super::report::LaneCost;
 use crate::ending::Failure;
 
 /// Where messages go in.
@@ -12,6 +13,10 @@ pub trait Outlet {
     fn send(&mut self, stamp: Stamp) -> Result<(), Failure>;
     /// Sends what has stayed here.
     fn flush(&mut self) -> Result<(), Failure>;
+    /// What the lane of a stalled subscriber has cost.
+    fn cost_of_stall(&self) -> Result<LaneCost, Failure> {
+        Ok(LaneCost::default())
+    }
 }
 
 /// Where messages come out.

@@ -50,6 +50,28 @@ impl Percentiles {
             max_ns: a.max_ns.max(b.max_ns),
         })
     }
+
+    /// Of several rounds: the medians, and the highest of all.
+    pub fn median(rounds: &[Self]) -> Self {
+        Self {
+            p50_ns: median(rounds.iter().map(|round| round.p50_ns)),
+            p99_ns: median(rounds.iter().map(|round| round.p99_ns)),
+            p999_ns: median(rounds.iter().map(|round| round.p999_ns)),
+            max_ns: rounds.iter().fold(0.0, |max, round| max.max(round.max_ns)),
+        }
+    }
+}
+
+/// The value in the middle; 0 of nothing.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => values[middle],
+        _ => (values[middle - 1] + values[middle]) / 2.0,
+    }
 }
 
 const MOST_NS: u64 = 60_000_000_000;

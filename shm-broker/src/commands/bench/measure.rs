@@ -3,11 +3,12 @@
 use std::hint::spin_loop;
 use std::thread;
 
+use nix::sys::signal::{Signal, raise};
 use quanta::Clock;
 
 use super::ends::{Inlet, Outlet};
 use super::latency::Latencies;
-use super::message::{END, MEASURE, Seen, Stamp};
+use super::message::{END, EXPIRED, MEASURE, Seen, Stamp};
 use super::report::Told;
 use super::roles::Tell;
 use super::task::Task;
@@ -91,12 +92,17 @@ pub fn publish(task: &Task, mut outlet: impl Outlet, tell: Tell<'_>) -> Result<(
         outlet.send(mark(behind, number))?;
         outlet.flush()?;
     }
-    tell(&Told::Published { messages: number })
+    let stalled = outlet.cost_of_stall()?;
+    tell(&Told::Published {
+        messages: number,
+        stalled,
+    })
 }
 
 /// Receives a stream; counts what comes between the two marks.
 pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(), Failure> {
     let mut latencies = Latencies::new()?;
+    let mut after: Option<(u64, Latencies)> = None;
     let (mut start_ns, mut messages, mut lost, mut next) = (0, 0_u64, 0_u64, 0_u64);
     tell(&Told::Ready)?;
     loop {
@@ -107,6 +113,9 @@ pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(
             messages += 1;
         } else if seen.stamp.number == MEASURE {
             (start_ns, messages) = (now_ns(), 0);
+            continue;
+        } else if seen.stamp.number == EXPIRED {
+            after = Some((seen.stamp.time_ns, Latencies::new()?));
             continue;
         } else if seen.stamp.number == END {
             lost += seen.stamp.time_ns - next;
@@ -123,7 +132,14 @@ pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(
             )));
         }
         if task.rate.is_some() && start_ns > 0 {
-            latencies.record(now_ns().saturating_sub(seen.stamp.time_ns));
+            let due_ns = seen.stamp.time_ns;
+            let latency_ns = now_ns().saturating_sub(due_ns);
+            latencies.record(latency_ns);
+            if let Some((expired_ns, after)) = &mut after
+                && due_ns >= *expired_ns
+            {
+                after.record(latency_ns);
+            }
         }
     }
     let time_ns = now_ns() - start_ns;
@@ -132,7 +148,37 @@ pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(
         time_ns,
         lost,
         latencies: task.rate.map(|_| latencies.percentiles()),
+        after: after.map(|(_, latencies)| latencies.percentiles()),
     })
+}
+
+/// Receives the messages of the warm-up, then stops the process: not only this thread, for a client's other one would still
+/// answer the bus.
+pub fn stall(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(), Failure> {
+    let (mut messages, mut end_ns) = (0, None);
+    tell(&Told::Ready)?;
+    loop {
+        let seen = inlet.receive()?;
+        match seen.stamp.number {
+            END => {
+                return Err(Failure::text(
+                    "the stream ended before its subscriber stalled",
+                ));
+            }
+            MEASURE => break,
+            EXPIRED => continue,
+            _ => check(&seen)?,
+        }
+        messages += 1;
+        // Who conflates may not see the mark.
+        let due_ns = seen.stamp.time_ns;
+        if due_ns > *end_ns.get_or_insert(due_ns + task.warm_up().as_nanos() as u64) {
+            break;
+        }
+    }
+    tell(&Told::Stalled { messages })?;
+    raise(Signal::SIGSTOP)?;
+    Err(Failure::text("somebody has woken the stalled subscriber"))
 }
 
 /// When the messages of an open loop are to be sent.

@@ -6,7 +6,7 @@ use rkyv::rend::u64_le;
 /// What tells messages apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Counts from 0; [`MEASURE`] and [`END`] are no messages.
+    /// Counts from 0; [`EXPIRED`], [`MEASURE`] and [`END`] are no messages.
     pub number: u64,
     /// When it was to be sent, by CLOCK_MONOTONIC; 0 where nobody asks.
     pub time_ns: u64,
@@ -171,6 +171,8 @@ impl Seen {
     }
 }
 
+/// Number of the mark behind the message with which a deadline has expired; its time tells when.
+pub const EXPIRED: u64 = u64::MAX - 2;
 /// Number of the mark behind the messages of the warm-up.
 pub const MEASURE: u64 = u64::MAX - 1;
 /// Number of the mark behind the last message.

@@ -1,9 +1,11 @@
 //! What a benchmark says: the figures of its rounds, then their medians.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::Bench;
-use super::latency::Percentiles;
+use super::contest::Contest;
+use super::latency::{Percentiles, median};
 use super::task::Question;
 use crate::commands::demo::report::grouped;
 use crate::table::{Align, Table};
@@ -17,7 +19,13 @@ pub enum Told {
     /// Ping: done.
     RoundTrips(Percentiles),
     /// Publisher: all is sent.
-    Published { messages: u64 },
+    Published {
+        messages: u64,
+        /// What the lane of the stalled subscriber has counted.
+        stalled: LaneCost,
+    },
+    /// Subscriber that stalls: this many messages were read, and none will be.
+    Stalled { messages: u64 },
     /// Subscriber: all has arrived.
     Received {
         /// Behind the warm-up.
@@ -28,7 +36,20 @@ pub enum Told {
         lost: u64,
         /// From when they were to be sent, where that was set.
         latencies: Option<Percentiles>,
+        /// The same of messages that were due once the stalled subscriber's deadline had expired.
+        after: Option<Percentiles>,
     },
+}
+
+/// What a lane has cost its publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneCost {
+    /// Deadlines that expired.
+    pub stalls: u64,
+    /// How long the publisher has waited.
+    pub blocked_ns: u64,
+    /// Messages that were dropped.
+    pub dropped: u64,
 }
 
 /// What one contender did, in one round or as the median of all.
@@ -53,8 +74,9 @@ pub struct Rate {
 /// The last line.
 #[derive(Debug, Serialize)]
 pub struct Summary<'a> {
+    bench: Question,
     #[serde(flatten)]
-    bench: &'a Bench,
+    contest: &'a Contest,
     rounds: usize,
     /// What the raw contender is.
     raw_is: &'static str,
@@ -62,9 +84,16 @@ pub struct Summary<'a> {
     ringmain: Figures,
     raw: Figures,
     /// Ringmain divided by raw: of the p50 where latency is measured, else of the rate; the median of the rounds.
-    ratio: f64,
-    ratio_min: f64,
-    ratio_max: f64,
+    #[serde(flatten)]
+    ratio: Ratio,
+}
+
+/// How one figure compares with another: the median of the rounds' ratios, their spread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    pub ratio: f64,
+    pub ratio_min: f64,
+    pub ratio_max: f64,
 }
 
 impl Figures {
@@ -80,6 +109,7 @@ impl Figures {
                     time_ns,
                     lost,
                     latencies: more,
+                    after: _,
                 } => {
                     let sum = rate.get_or_insert(Rate {
                         msgs_per_s: 0.0,
@@ -92,7 +122,7 @@ impl Figures {
                     sum.lost += lost;
                     latencies.extend(more);
                 }
-                Told::Ready | Told::Published { .. } => {}
+                Told::Ready | Told::Published { .. } | Told::Stalled { .. } => {}
             }
         }
         Self {
@@ -111,14 +141,7 @@ impl Figures {
                 gb_per_s: thousandths(median(rates.iter().map(|rate| rate.gb_per_s))),
                 lost: rates.iter().map(|rate| rate.lost).sum(),
             }),
-            latency: (!latencies.is_empty()).then(|| Percentiles {
-                p50_ns: median(latencies.iter().map(|latency| latency.p50_ns)),
-                p99_ns: median(latencies.iter().map(|latency| latency.p99_ns)),
-                p999_ns: median(latencies.iter().map(|latency| latency.p999_ns)),
-                max_ns: latencies
-                    .iter()
-                    .fold(0.0, |max, latency| max.max(latency.max_ns)),
-            }),
+            latency: (!latencies.is_empty()).then(|| Percentiles::median(&latencies)),
         }
     }
 
@@ -139,20 +162,24 @@ impl Figures {
 
 impl<'a> Summary<'a> {
     /// Of rounds, in each of which both contenders ran.
-    pub fn new(bench: &'a Bench, raw_is: &'static str, rounds: &[(Figures, Figures)]) -> Self {
+    pub fn new(
+        bench: Question,
+        contest: &'a Contest,
+        raw_is: &'static str,
+        rounds: &[(Figures, Figures)],
+    ) -> Self {
         let (ringmain, raw): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
         let ratios = rounds
             .iter()
             .map(|(ringmain, raw)| ringmain.main() / raw.main());
         Self {
             bench,
+            contest,
             rounds: rounds.len(),
             raw_is,
             ringmain: Figures::median(&ringmain),
             raw: Figures::median(&raw),
-            ratio: thousandths(median(ratios.clone())),
-            ratio_min: thousandths(ratios.clone().fold(f64::INFINITY, f64::min)),
-            ratio_max: thousandths(ratios.fold(0.0, f64::max)),
+            ratio: Ratio::of(ratios),
         }
     }
 
@@ -192,26 +219,33 @@ impl<'a> Summary<'a> {
 
     /// The ratio, for people.
     pub fn ratio(&self) -> String {
-        let what = match (self.bench.question(), self.ringmain.latency) {
+        let what = match (self.bench, self.ringmain.latency) {
             (Question::Rtt, _) | (_, Some(_)) => "p50, ringmain / raw (less is better)",
             _ => "rate, ringmain / raw (more is better)",
         };
-        format!(
-            "{what}: {:.2}, {:.2} to {:.2} in {} rounds",
-            self.ratio, self.ratio_min, self.ratio_max, self.rounds
-        )
+        format!("{what}: {} in {} rounds", self.ratio, self.rounds)
     }
 }
 
-/// The value in the middle; 0 of nothing.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
+impl Ratio {
+    /// Of one ratio for each round.
+    pub fn of(ratios: impl Iterator<Item = f64> + Clone) -> Self {
+        Self {
+            ratio: thousandths(median(ratios.clone())),
+            ratio_min: thousandths(ratios.clone().fold(f64::INFINITY, f64::min)),
+            ratio_max: thousandths(ratios.fold(0.0, f64::max)),
+        }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ratio,
+            ratio_min,
+            ratio_max,
+        } = self;
+        write!(f, "{ratio:.2}, {ratio_min:.2} to {ratio_max:.2}")
     }
 }
 

@@ -69,6 +69,7 @@ fn over_the_bus<B: Body>(body: B, task: &Task, tell: Tell<'_>) -> Result<(), Fai
         Part::Echo => play(task, outlet(PONG)?, Some(inlet(PING)?), tell),
         Part::Publish => play::<_, BusInlet<B>>(task, outlet(STREAM)?, None, tell),
         Part::Subscribe { .. } => measure::subscribe(task, inlet(STREAM)?, tell),
+        Part::Stall => measure::stall(task, inlet(STREAM)?, tell),
     }
 }
 
@@ -96,6 +97,7 @@ fn without_a_bus<B: Body>(
             Part::Subscribe { .. } => {
                 measure::subscribe(task, PacketReader::new(stream, body), tell)
             }
+            Part::Stall => Err(only_a_bus()),
         };
     }
     match task.part {
@@ -121,7 +123,12 @@ fn without_a_bus<B: Body>(
             let inlet = RingReader::new(&endpoint, body, index, readers, idle)?;
             measure::subscribe(task, inlet, tell)
         }
+        Part::Stall => Err(only_a_bus()),
     }
+}
+
+fn only_a_bus() -> Failure {
+    Failure::text("only on a bus does a subscriber stall")
 }
 
 /// Plays a part that sends.

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::raw::memory;
-use super::report::{Figures, Told};
+use super::report::Told;
 use super::roles;
 use super::task::{Contender, Part, Question, Task, Transport, Waiting};
 use crate::commands::children::{DeathSignal, Event, Process, watch_signals};
@@ -35,6 +35,8 @@ struct Cast<'a> {
 /// Somebody who plays a part.
 enum Actor {
     Process(Process),
+    /// One that stops itself instead of ending.
+    Stalling(Process),
     Thread(Option<JoinHandle<Result<(), Failure>>>),
 }
 
@@ -55,8 +57,8 @@ impl Stage {
         question: Question,
         task: &Task,
         cores: &[usize],
-    ) -> Result<Figures, Failure> {
-        let parts = parts(question, task.subscribers);
+    ) -> Result<Vec<Told>, Failure> {
+        let parts = parts(question, task);
         let endpoints = endpoints(question, task, parts.len())?;
         let mut cast = Cast {
             stage: self,
@@ -90,9 +92,9 @@ impl Stage {
         };
         cast.play_until(2 * task.time + LONG, |cast| cast.results.len() == results)?;
         cast.actors.iter_mut().try_for_each(Actor::end)?;
-        let figures = Figures::of(&cast.results, task.size_bytes);
+        let results = cast.results;
         self.next += receivers + 1;
-        Ok(figures)
+        Ok(results)
     }
 }
 
@@ -100,6 +102,7 @@ impl Cast<'_> {
     fn start(&mut self, task: Task, endpoint: OwnedFd) -> Result<(), Failure> {
         let number = self.first + self.actors.len();
         let events = self.stage.to_events.clone();
+        let stalls = task.part == Part::Stall;
         self.actors.push(match task.transport {
             Transport::Memory => Actor::Thread(Some(thread::Builder::new().spawn(move || {
                 let result = roles::run(&task, endpoint, &mut |told| {
@@ -114,7 +117,11 @@ impl Cast<'_> {
                 let name = format!("process for `{:?}`", task.part);
                 let args = ["bench-role".to_owned(), serde_json::to_string(&task)?];
                 let (stdin, kill) = (Stdio::from(endpoint), DeathSignal::Kill);
-                Actor::Process(Process::start(name, number, kill, args, stdin, &events)?)
+                let process = Process::start(name, number, kill, args, stdin, &events)?;
+                match stalls {
+                    true => Actor::Stalling(process),
+                    false => Actor::Process(process),
+                }
             }
         });
         Ok(())
@@ -151,6 +158,7 @@ impl Actor {
     fn end(&mut self) -> Result<(), Failure> {
         match self {
             Self::Process(process) => process.end(),
+            Self::Stalling(process) => process.kill_stopped(),
             Self::Thread(thread) => match thread.take().map(JoinHandle::join) {
                 Some(Ok(result)) => result,
                 Some(Err(_)) => Err(Failure::text("a thread of the benchmark panicked")),
@@ -161,12 +169,13 @@ impl Actor {
 }
 
 /// Receivers first, the sender last.
-fn parts(question: Question, subscribers: u32) -> Vec<Part> {
+fn parts(question: Question, task: &Task) -> Vec<Part> {
     match question {
         Question::Rtt => vec![Part::Echo, Part::Ping],
         Question::Throughput | Question::Fanout => {
-            let receivers = (0..subscribers).map(|index| Part::Subscribe { index });
-            receivers.chain([Part::Publish]).collect()
+            let receivers = (0..task.subscribers).map(|index| Part::Subscribe { index });
+            let stalls = task.stall.map(|_| Part::Stall);
+            receivers.chain(stalls).chain([Part::Publish]).collect()
         }
     }
 }

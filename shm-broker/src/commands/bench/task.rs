@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ringmain::Overflow;
 use serde::{Deserialize, Serialize};
 
 use super::ends::Idle;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// How long does a message take there and back?
@@ -29,6 +30,9 @@ pub enum Waiting {
     Park,
     /// Awaits futures.
     Async,
+    /// Sleeps at once, in a stream, too.
+    #[value(skip)]
+    ParkAtOnce,
 }
 
 /// What the messages go through.
@@ -68,6 +72,32 @@ pub enum Part {
         /// From 0.
         index: u32,
     },
+    /// Receives the beginning, then stops.
+    Stall,
+}
+
+/// What a subscriber that stalls has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The publisher waits, up to the deadline, once.
+    Block,
+    /// New messages are dropped.
+    DropNewest,
+    /// Old messages give way.
+    DropOldest,
+    /// The last message is kept.
+    Conflate,
+    /// The lane ends.
+    Disconnect,
+}
+
+/// A subscriber more, which stalls.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Stall {
+    pub policy: Policy,
+    /// How long a publisher waits for it, if that is its policy.
+    pub deadline: Duration,
 }
 
 /// What one process of a benchmark does.
@@ -84,6 +114,8 @@ pub struct Task {
     pub wait: Waiting,
     pub transport: Transport,
     pub batch: u32,
+    /// Size of the bus' rings, if it is not the usual one.
+    pub ring_bytes: Option<usize>,
     /// Messages per second; as many as go unless given.
     pub rate: Option<f64>,
     /// How long is measured, after a fifth of that for warming up.
@@ -92,6 +124,22 @@ pub struct Task {
     pub core: Option<usize>,
     /// Whether there is a core for everybody.
     pub crowded: bool,
+    /// The subscriber that stalls, besides the others.
+    pub stall: Option<Stall>,
+}
+
+impl Stall {
+    pub fn overflow(self) -> Overflow {
+        match self.policy {
+            Policy::Block => Overflow::Block {
+                deadline: self.deadline,
+            },
+            Policy::DropNewest => Overflow::DropNewest,
+            Policy::DropOldest => Overflow::DropOldest,
+            Policy::Conflate => Overflow::Conflate,
+            Policy::Disconnect => Overflow::Disconnect,
+        }
+    }
 }
 
 impl Task {
