@@ -16,9 +16,9 @@ use crate::link::{Link, Outgoing as Frame, Progress, Received};
 use crate::wire::{Frame as _, Versions};
 
 use super::FarError;
-use super::end::{End, Ring, Ways};
+use super::end::{End, Ways};
 use super::lanes::Lanes;
-use super::packet::Packet;
+use super::packet::{Packet, Sizes};
 use super::pulse::{Due, Pulse};
 use super::sink::Eagerness;
 use super::stream::{Arrived, Incoming, Outgoing};
@@ -264,34 +264,29 @@ impl<E: End> Relay<E> {
 
     fn take_packets(&mut self, to_near: &mut Vec<Frame<E::Far>>) -> Result<(), Stop> {
         while let Some(packet) = self.incoming.next().map_err(FarError::from)? {
-            match packet {
-                Packet::Frame {
-                    ring_bytes,
-                    news_above,
-                    archive,
-                } => {
-                    let mut aligned = AlignedVec::with_capacity(archive.len());
-                    aligned.extend_from_slice(archive);
-                    let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
-                    self.has_joined = true;
-                    let ring = Ring {
-                        bytes: ring_bytes,
-                        news_above,
-                    };
-                    let mut ways = Ways {
-                        lanes: &mut self.lanes,
-                        near: to_near,
-                        far: &mut self.outgoing,
-                    };
-                    let before = ways.far.unsent();
-                    self.end.far(frame, ring, &mut ways)?;
-                    self.outgoing
-                        .count_answers(before)
-                        .map_err(FarError::from)?;
-                }
+            let (archive, sizes) = match packet {
+                Packet::Frame { archive } => (archive, Sizes::default()),
+                Packet::Offer { sizes, archive } => (archive, sizes),
                 Packet::Goodbye => return Err(Stop::Goodbye),
-                packet => self.lanes.handle(packet)?,
-            }
+                packet => {
+                    self.lanes.handle(packet)?;
+                    continue;
+                }
+            };
+            let mut aligned = AlignedVec::with_capacity(archive.len());
+            aligned.extend_from_slice(archive);
+            let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
+            self.has_joined = true;
+            let mut ways = Ways {
+                lanes: &mut self.lanes,
+                near: to_near,
+                far: &mut self.outgoing,
+            };
+            let before = ways.far.unsent();
+            self.end.far(frame, sizes, &mut ways)?;
+            self.outgoing
+                .count_answers(before)
+                .map_err(FarError::from)?;
         }
         Ok(())
     }

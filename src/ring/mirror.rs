@@ -183,12 +183,6 @@ impl<S: Read> Tail<S> {
         self.load_commit_word() != 0 || DropCounts::load(&self.storage) != self.drops
     }
 
-    /// How the producer closed, if it has. What it committed before is visible after this.
-    pub fn ending(&self) -> Option<Ending> {
-        // Partner: the release in `Producer::close`.
-        Ending::of(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
-    }
-
     fn load_commit_word(&self) -> u64 {
         let offset = self.position.0 as usize & (self.storage.capacity() - 1);
         // Partner: the release in `Producer::commit`.

@@ -75,15 +75,11 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
         history: 0,
         conflates: true,
     };
-    raw.send_frame(
-        &ToBroker::OpenPublisher {
-            request: 1,
-            publisher: 1,
-            spec,
-        },
-        0,
-        0,
-    );
+    raw.send_frame(&ToBroker::OpenPublisher {
+        request: 1,
+        publisher: 1,
+        spec,
+    });
     loop {
         if let ToClient::Routes { changes, .. } = raw.frame().unwrap() {
             let [RouteChange::Set(route)] = &changes[..] else {
@@ -95,17 +91,23 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
 }
 
 fn offer(raw: &mut RawRemote, lane: u64, ring_bytes: u64) {
-    let segment = SegmentSource::Descriptor;
-    raw.send_frame(
-        &ToBroker::OfferLane {
-            lane,
-            medium: Medium::Ring,
-            segment,
-            history: None,
-        },
-        ring_bytes,
-        0,
-    );
+    offer_medium(raw, lane, Medium::Ring, ring_bytes, None);
+}
+
+fn offer_medium(
+    raw: &mut RawRemote,
+    lane: u64,
+    medium: Medium,
+    bytes: u64,
+    history: Option<(u64, u64)>,
+) {
+    let frame = ToBroker::OfferLane {
+        lane,
+        medium,
+        segment: SegmentSource::Descriptor,
+        history: history.map(|_| SegmentSource::Descriptor),
+    };
+    raw.send_offer(&frame, bytes, history);
 }
 
 /// The records of a topic definition and of messages with it.
@@ -145,7 +147,14 @@ fn whoever_breaks_the_format_is_dropped() {
         |kind: u32| [&u32::MAX.to_le_bytes()[..], &kind.to_le_bytes(), &[0; 24]].concat();
     let cases = [
         packet(0, 0, 0, &[]),
-        packet(9, 0, 0, &[]),
+        packet(15, 0, 0, &[]),
+        packet(9, 0, 0, b"short"),
+        packet(9, 4096, 0, &[0xff; 16]),
+        packet(10, 1, 0, b"short"),
+        packet(11, 1, 1, b"short"),
+        packet(12, 1, 1, &[0; 17]),
+        packet(13, 1, 1, b"complete has no body"),
+        packet(14, 1, 1, b"start has no body"),
         packet(1, 0, 0, b"no archive"),
         packet(3, 1, 0, b"short"),
         packet(5, 1, 7, &[]),
@@ -182,7 +191,7 @@ fn a_lane_that_nobody_decided_gets_no_ring() {
         raw.send((4, lane, 64, Vec::new()));
         raw.send((5, lane, 1, Vec::new()));
     }
-    raw.send_frame(&ToBroker::Ping { request: 5 }, 0, 0);
+    raw.send_frame(&ToBroker::Ping { request: 5 });
     assert_eq!(raw.frame(), Some(ToClient::Pong { request: 5 }));
     assert_eq!(usage::segments(broker), before);
 }
@@ -229,15 +238,11 @@ fn records_for_another_position_and_cursors_ahead_are_refused() {
         queue: None,
         history: HistoryUse::None,
     };
-    raw.send_frame(
-        &ToBroker::OpenSubscriber {
-            request: 1,
-            subscriber: 1,
-            spec,
-        },
-        0,
-        0,
-    );
+    raw.send_frame(&ToBroker::OpenSubscriber {
+        request: 1,
+        subscriber: 1,
+        spec,
+    });
     let lane = loop {
         if let ToClient::LaneOffered { lane, .. } = raw.frame().unwrap() {
             break lane;

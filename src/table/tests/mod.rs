@@ -5,6 +5,7 @@ mod hostile;
 mod model;
 mod stress;
 
+use super::writer::TooLarge;
 use super::*;
 
 fn ends(bytes: usize, shape: Shape) -> (TableWriter<HeapWords>, TableReader<HeapWords>) {
