@@ -68,6 +68,7 @@ impl End for BrokerEnd {
                 | LaneRefusal::Cursor(_)
                 | LaneRefusal::TransportLost
                 | LaneRefusal::Overflow => {
+                    ways.release(lane);
                     self.routed.remove(lane);
                 }
             },
@@ -112,7 +113,7 @@ impl BrokerEnd {
                     segment: half.segment,
                     history: half.history,
                 };
-                ways.send_near(frame, half.descriptors);
+                ways.send_near_offer((lane, medium), frame, half.descriptors);
             }
             Err(reason) => {
                 let reason = LaneRefusal::Ring(reason);

@@ -110,6 +110,7 @@ impl End for ClientEnd {
                 accepted(lane, ways);
                 return Ok(());
             }
+            ToClient::LaneEnded { lane, .. } => ways.release(lane),
             _ => {}
         }
         ways.send_near(frame, Vec::new());
@@ -236,7 +237,7 @@ fn offered(mut frame: ToClient, sizes: Sizes, ways: &mut Ways<'_, ClientEnd>) {
             let descriptors = std::iter::once(half.process)
                 .chain(half.descriptors)
                 .collect();
-            ways.send_near(frame, descriptors);
+            ways.send_near_offer((lane, medium), frame, descriptors);
         }
         Err(reason) => {
             let refusal = LaneRefusal::Subscriber(reason.clone());

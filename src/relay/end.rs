@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use crate::link::Outgoing;
-use crate::wire::{Frame, HandleId, LaneId, RouteChange};
+use crate::wire::{Frame, HandleId, LaneId, Medium, RouteChange};
 
 use super::FarError;
 use super::lanes::Lanes;
@@ -56,6 +56,8 @@ pub trait End {
 pub struct Ways<'a, E: End> {
     pub lanes: &'a mut Lanes,
     pub near: &'a mut Vec<Outgoing<E::Far>>,
+    /// Offers of histories, for this host, whose values are still to come: whoever gets one looks at once.
+    pub held: &'a mut BTreeMap<LaneId, Outgoing<E::Far>>,
     pub far: &'a mut stream::Outgoing,
 }
 
@@ -63,6 +65,24 @@ impl<E: End> Ways<'_, E> {
     /// Sends a frame to this host.
     pub fn send_near(&mut self, frame: E::Far, descriptors: Vec<crate::link::Descriptor>) {
         self.near.push(Outgoing { frame, descriptors });
+    }
+
+    /// Sends the offer of a lane to this host; where the lane is a history, once that has come.
+    pub fn send_near_offer(
+        &mut self,
+        (lane, medium): (LaneId, Medium),
+        frame: E::Far,
+        descriptors: Vec<crate::link::Descriptor>,
+    ) {
+        match medium {
+            Medium::History => drop(self.held.insert(lane, Outgoing { frame, descriptors })),
+            _ => self.send_near(frame, descriptors),
+        }
+    }
+
+    /// Sends a held offer, since nothing more comes in its lane.
+    pub fn release(&mut self, lane: LaneId) {
+        self.near.extend(self.held.remove(&lane));
     }
 
     /// Sends a frame to the other host.

@@ -1,6 +1,6 @@
 //! The loop of a relay: what comes from either side goes to the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use rkyv::util::AlignedVec;
 
 use crate::link::{Link, Outgoing as Frame, Progress, Received};
-use crate::wire::{Frame as _, Versions};
+use crate::wire::{Frame as _, LaneId, Versions};
 
 use super::FarError;
 use super::end::{End, Ways};
@@ -34,6 +34,8 @@ pub struct Relay<E: End> {
     near_left_unread: bool,
     /// Frames that the near link has not been given yet.
     pub(super) to_near: VecDeque<Frame<E::Far>>,
+    /// See [`Ways::held`].
+    held: BTreeMap<LaneId, Frame<E::Far>>,
     pub(super) far: TcpStream,
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
@@ -77,6 +79,7 @@ impl<E: End> Relay<E> {
             near_hung_up: false,
             near_left_unread: false,
             to_near: VecDeque::new(),
+            held: BTreeMap::new(),
             far,
             incoming: Incoming::new(frame_bytes),
             outgoing: Outgoing::new(),
@@ -270,6 +273,9 @@ impl<E: End> Relay<E> {
                 Packet::Goodbye => return Err(Stop::Goodbye),
                 packet => {
                     self.lanes.handle(packet)?;
+                    if let Packet::Complete { lane, .. } | Packet::Ended { lane, .. } = packet {
+                        to_near.extend(self.held.remove(&lane));
+                    }
                     continue;
                 }
             };
@@ -280,6 +286,7 @@ impl<E: End> Relay<E> {
             let mut ways = Ways {
                 lanes: &mut self.lanes,
                 near: to_near,
+                held: &mut self.held,
                 far: &mut self.outgoing,
             };
             let before = ways.far.unsent();
@@ -356,6 +363,7 @@ impl<E: End> Relay<E> {
         let mut ways = Ways {
             lanes: &mut self.lanes,
             near: &mut near,
+            held: &mut self.held,
             far: &mut self.outgoing,
         };
         f(&mut self.end, &mut ways);
