@@ -238,3 +238,24 @@ fn kind_of(medium: Medium) -> Kind {
 
 /// How many values of each topic a table can keep.
 const MOST_KEPT: u32 = (1 << 16) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_histories_count_towards_what_a_peer_can_have_made() {
+        let sizes = Sizes {
+            bytes: 4096,
+            history_bytes: 8192,
+            kept: 3,
+            ..Sizes::default()
+        };
+        let cost =
+            |medium, behind_history| SinkPlan::new(medium, behind_history, sizes).unwrap().cost();
+        assert_eq!(cost(Medium::Ring, false), 4096);
+        assert_eq!(cost(Medium::LossyRing, true), 4096 + 2 * 8192);
+        assert_eq!(cost(Medium::Table, false), 2 * 4096);
+        assert_eq!(cost(Medium::History, false), 2 * 8192);
+    }
+}

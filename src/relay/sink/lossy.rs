@@ -91,3 +91,31 @@ impl LossySink {
 
 /// About half of them for what the ring holds.
 const MOST_ENDS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{Kind, SegmentOptions};
+
+    #[test]
+    fn what_is_shown_of_the_reader_is_never_ahead_and_in_the_end_exact() {
+        let ring = OwnMedium::create(Kind::Ring, 4096, &SegmentOptions::default()).unwrap();
+        let mut sink = LossySink::new(ring);
+        // The far ring has had more records than came.
+        let far = |number: u64| Position(1000 + 100 * number);
+        let mut ends = Vec::new();
+        for number in 0..1_000 {
+            sink.append(number, far(number), &[7; 20]).unwrap();
+            ends.push(sink.ring.committed());
+            assert!(sink.ends.len() <= MOST_ENDS);
+            if number % 97 == 50 {
+                let reader = ends[ends.len() - 10];
+                let shown = sink.far_position(reader);
+                assert!(shown <= far(number - 9), "{number}");
+                // By a few records behind, not more.
+                assert!(shown > far(number - 30), "{number}");
+            }
+        }
+        assert_eq!(sink.far_position(sink.ring.committed()), far(999));
+    }
+}

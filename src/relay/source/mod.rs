@@ -18,6 +18,9 @@ mod lossy;
 mod ring;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 use crate::lane::{CursorArea, Peer, PeerMedium};
 use crate::ring::{Control, Cursor, Ending, Position, Read, Violation};
 use crate::sync::{Ordering, load_acquire};
