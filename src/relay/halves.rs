@@ -165,17 +165,17 @@ impl SinkPlan {
         })
     }
 
-    /// Bytes that it takes. Those of a table count twice: its writer's account lies in the heap.
+    /// Bytes that it takes.
     pub fn cost(&self) -> usize {
         let Sizes {
             bytes,
             history_bytes,
             ..
         } = self.sizes;
-        let (lane, history) = (bytes as usize, 2 * history_bytes as usize);
+        let (lane, history) = (bytes as usize, table_cost(history_bytes as usize));
         let lane = match self.medium {
             Medium::Ring | Medium::LossyRing => lane,
-            Medium::Table => 2 * lane,
+            Medium::Table => table_cost(lane),
             Medium::History => return history,
         };
         lane + if self.behind_history { history } else { 0 }
@@ -227,6 +227,11 @@ impl SinkPlan {
             sink: Sink::new(memory, flow, history, self.cost()),
         })
     }
+}
+
+/// What a table of so many bytes takes: twice as many, for its writer's account lies in the heap.
+pub fn table_cost(bytes: usize) -> usize {
+    2 * bytes
 }
 
 fn kind_of(medium: Medium) -> Kind {

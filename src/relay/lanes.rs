@@ -169,7 +169,9 @@ impl Lanes {
             | Packet::Complete { lane, .. }
             | Packet::Start { lane, .. } => {
                 if let Some(sink) = self.sinks.get_mut(&lane) {
+                    let cost = sink.cost();
                     sink.take(packet)?;
+                    self.sink_bytes -= cost - sink.cost();
                 }
             }
             Packet::Ended { lane, ending } => self.remove_sink(lane, ending),

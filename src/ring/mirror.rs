@@ -14,8 +14,8 @@
 
 use super::consumer::checked;
 use super::{
-    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, NoRoom, Position, Producer, Read,
-    Violation, Write,
+    CELL_BYTES, Cursor, DropCounts, Ending, Kind, NoRoom, Position, Producer, Read, Violation,
+    Write,
     record::{MORE, parse_commit_word, record_bytes},
 };
 use crate::sync::Site;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use ringmain::broker::Broker;
+use ringmain::message::Bytes;
+use ringmain::wire::{HistoryUse, SubscriberSpec, ToBroker, ToClient};
 use ringmain::{Client, Publisher};
 use ringmain_tests::roles::Tally;
-use ringmain_tests::{Bus, Peer, Tick, Transport, policy, usage};
+use ringmain_tests::{Bus, Peer, RawRemote, Tick, Transport, policy, usage};
 
-/// More than all sockets on the way hold.
 const MESSAGES: u64 = 300_000;
 
 fn publish(publisher: &mut Publisher<Tick>, numbers: std::ops::Range<u64>) {
@@ -78,5 +79,53 @@ fn what_comes_before_a_lost_transport_has_no_hole_and_the_loss_is_told() {
             let tick = subscriber.recv().unwrap();
             assert_eq!((tick.checked(), tick.sequence()), (round, 0));
         }
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_costs_bounded_memory() {
+    /// More, together, than all buffers of sockets.
+    const MESSAGES: usize = 20_000;
+    let broker = Broker::builder()
+        .listen("memory:row-c5-deaf".parse().unwrap())
+        .listen("tcp://127.0.0.1:0".parse().unwrap())
+        .peer_timeout(Duration::from_secs(600))
+        .start()
+        .unwrap();
+    let [near, far] = [0, 1].map(|index| broker.addresses()[index].to_string());
+    for name in ["oldest", "conflate"] {
+        let mut raw = RawRemote::join(&far);
+        raw.send_frame(&ToBroker::OpenSubscriber {
+            request: 1,
+            subscriber: 1,
+            spec: SubscriberSpec {
+                patterns: vec!["t".into()],
+                message_type: None,
+                overflow: policy(name),
+                ring_bytes: 0,
+                self_delivery: true,
+                excludes: Vec::new(),
+                queue: None,
+                history: HistoryUse::None,
+            },
+        });
+        assert!(matches!(raw.frame(), Some(ToClient::Opened { .. })));
+        let client = Client::connect(&near).unwrap();
+        let builder = client.publisher::<Bytes>("t");
+        let mut publisher = builder.max_message_bytes(16 << 10).open().unwrap();
+        let message = vec![7; 16 << 10];
+        let mut publish = |count| {
+            for _ in 0..count {
+                let delivery = publisher.publish("t", Bytes::new(&message)).unwrap();
+                assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
+                // The relay has one core with the publisher at worst.
+                std::thread::yield_now();
+            }
+        };
+        publish(100);
+        let before = usage::rss_bytes(Pid::this());
+        publish(MESSAGES);
+        let grown = usage::rss_bytes(Pid::this()).saturating_sub(before);
+        assert!(grown < 16 << 20, "{name}: {grown} bytes");
     }
 }

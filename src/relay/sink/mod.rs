@@ -12,6 +12,7 @@ use crate::ring::{Control, Cursor, Ending, Position, Read, ReplicaError};
 use crate::sync::{Ordering, load_acquire};
 use crate::table::{StoreAtError, TableWriter};
 
+use super::halves;
 use super::packet::Packet;
 use lossy::LossySink;
 use ring::RingSink;
@@ -140,7 +141,7 @@ impl Sink {
         }
     }
 
-    /// Bytes that it takes, for as long as it is there.
+    /// Bytes that it takes: fewer once its history has come.
     pub fn cost(&self) -> usize {
         self.cost
     }
@@ -203,6 +204,8 @@ impl Sink {
     fn begin(&mut self, number: u64) {
         if let Some(mut history) = self.history.take() {
             history.complete_below(number);
+            // The subscriber alone has it now.
+            self.cost -= halves::table_cost(history.storage().capacity());
         }
         // Release: whoever sees it sees all values. Partners: the acquire in `Snapshot::start`, in `Source::start`.
         let start = self.memory.control(Control::Start);
