@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::lane::OwnMedium;
-use crate::ring::lossy::{LossyProducer, TooLarge};
+use crate::ring::lossy::LossyProducer;
 use crate::ring::{Ending, Position, Read};
 
 use super::ContentsError;
@@ -48,9 +48,9 @@ impl LossySink {
         }
         self.ring
             .append(number, &[record])
-            .map_err(|TooLarge(limit)| ContentsError::TooLarge {
+            .map_err(|too_large| ContentsError::TooLarge {
                 len: record.len(),
-                limit,
+                limit: too_large.0,
             })?;
         self.last = Some(number);
         self.note_end(position);
