@@ -17,7 +17,6 @@ pub use rkyv;
 pub(crate) mod doorbell;
 pub(crate) mod ring;
 pub(crate) mod sync;
-#[allow(dead_code, unused_imports, reason = "relays do not use all of it yet")]
 pub(crate) mod table;
 
 pub(crate) mod segment;

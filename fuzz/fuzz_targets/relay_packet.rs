@@ -14,6 +14,15 @@ mod wire {
     pub type LaneId = u64;
 }
 
+mod table {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Stamp {
+        pub sequence: u64,
+        pub number: u64,
+        pub count: u32,
+    }
+}
+
 #[path = "../../src/relay/packet.rs"]
 mod packet;
 

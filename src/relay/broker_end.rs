@@ -6,8 +6,9 @@ use crate::ring::Ending;
 use crate::wire::{LaneId, LaneRefusal, Medium, SegmentSource, ToBroker, ToClient, reason};
 
 use super::FarError;
-use super::end::{End, Ring, Routed, Ways, news_above};
-use super::lanes::PeerHalf;
+use super::end::{End, Routed, Ways, news_above};
+use super::halves::{PeerHalf, SinkPlan};
+use super::packet::Sizes;
 
 /// The relay beside a broker.
 #[derive(Default)]
@@ -24,6 +25,7 @@ impl End for BrokerEnd {
             // A lane without a route is still read to its end, which its publisher's side states.
             ToClient::Routes { ref changes, .. } => self.routed.change(changes),
             ToClient::LaneOffered { .. } => return offered(frame, descriptors, ways),
+            ToClient::LaneEnded { lane, .. } => ways.lanes.end_shared(lane, ways.far),
             ToClient::LaneAccepted {
                 lane,
                 segment,
@@ -37,7 +39,7 @@ impl End for BrokerEnd {
     fn far(
         &mut self,
         frame: ToBroker,
-        ring: Ring,
+        sizes: Sizes,
         ways: &mut Ways<'_, Self>,
     ) -> Result<(), FarError> {
         match frame {
@@ -46,8 +48,14 @@ impl End for BrokerEnd {
             ToBroker::ClosePublisher { publisher } => {
                 self.routed.close(publisher);
             }
-            ToBroker::OfferLane { lane, .. } => {
-                self.offer(lane, ring, ways);
+            ToBroker::OfferLane {
+                lane,
+                medium,
+                history,
+                ..
+            } => {
+                let plan = SinkPlan::new(medium, history.is_some(), sizes);
+                self.offer(lane, medium, plan, ways);
                 return Ok(());
             }
             ToBroker::AcceptLane { lane, .. } => {
@@ -60,6 +68,7 @@ impl End for BrokerEnd {
                 | LaneRefusal::Cursor(_)
                 | LaneRefusal::TransportLost
                 | LaneRefusal::Overflow => {
+                    ways.release(lane);
                     self.routed.remove(lane);
                 }
             },
@@ -83,45 +92,47 @@ impl End for BrokerEnd {
 }
 
 impl BrokerEnd {
-    /// A publisher on the other host has a ring: one is made here for the subscriber.
-    fn offer(&mut self, lane: LaneId, ring: Ring, ways: &mut Ways<'_, Self>) {
+    /// A publisher on the other host has a lane: one is made here for the subscriber.
+    fn offer(
+        &mut self,
+        lane: LaneId,
+        medium: Medium,
+        plan: Result<SinkPlan, String>,
+        ways: &mut Ways<'_, Self>,
+    ) {
         // One that has ended, which the other host does not know yet, or that never was.
         if self.routed.publisher(lane).is_none() {
             return;
         }
         self.routed.set_offered(lane);
-        let frame = match ways.lanes.add_sink(lane, ring.bytes, ring.news_above) {
+        match plan.and_then(|plan| ways.lanes.add_sink(lane, &plan)) {
             Ok(half) => {
-                let segment = half.segment;
                 let frame = ToBroker::OfferLane {
                     lane,
-                    medium: Medium::Ring,
-                    segment,
-                    history: None,
+                    medium,
+                    segment: half.segment,
+                    history: half.history,
                 };
-                ways.send_near(frame, half.descriptors);
-                return;
+                ways.send_near_offer((lane, medium), frame, half.descriptors);
             }
-            Err(reason) => LaneRefusal::Ring(reason),
-        };
-        ways.send_near(
-            ToBroker::RefuseLane {
-                lane,
-                reason: frame,
-            },
-            Vec::new(),
-        );
+            Err(reason) => {
+                let reason = LaneRefusal::Ring(reason);
+                ways.send_near(ToBroker::RefuseLane { lane, reason }, Vec::new());
+            }
+        }
     }
 }
 
-/// A publisher of this host has a ring for a subscriber on the other one.
+/// A publisher of this host has a lane for a subscriber on the other one.
 fn offered(mut frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, BrokerEnd>) {
     let ToClient::LaneOffered {
         lane,
         subscriber,
         ref publisher_name,
         ref publisher,
+        medium,
         ref mut segment,
+        ref mut history,
         ..
     } = frame
     else {
@@ -129,17 +140,16 @@ fn offered(mut frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, B
     };
     ways.send_near(ToBroker::Received, Vec::new());
     let source = std::mem::replace(segment, SegmentSource::Descriptor);
-    let added = match PeerHalf::of(source, descriptors) {
-        Some((process, half)) => ways.lanes.add_source(lane, half, process),
+    let kept = history.as_mut();
+    let kept = kept.map(|kept| std::mem::replace(kept, SegmentSource::Descriptor));
+    let added = match PeerHalf::of(source, kept, descriptors) {
+        Some((process, half)) => ways.lanes.add_source(lane, medium, half, process),
         None => Err("the offer has other descriptors than it must have".into()),
     };
     match added {
-        Ok(capacity) => {
-            let ring = Ring {
-                bytes: capacity as u64,
-                news_above: news_above(capacity, publisher.max_message_bytes),
-            };
-            ways.send_far_with(&frame, ring);
+        Ok(mut sizes) => {
+            sizes.news_above = news_above(sizes.bytes, publisher.max_message_bytes);
+            ways.send_far_offer(&frame, sizes);
         }
         Err(reason) => {
             let refusal = LaneRefusal::Subscriber(reason);
@@ -170,7 +180,7 @@ fn accepted(
     ways: &mut Ways<'_, BrokerEnd>,
 ) {
     ways.send_near(ToBroker::Received, Vec::new());
-    let attached = match PeerHalf::of(segment, descriptors) {
+    let attached = match PeerHalf::of(segment, None, descriptors) {
         Some((_, half)) => ways.lanes.attach_sink(lane, half, area),
         None => Err("the answer has other descriptors than it must have".into()),
     };

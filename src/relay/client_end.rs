@@ -8,12 +8,14 @@ use crate::ring::Ending;
 use crate::segment::{Kind, Segment, SegmentHandle, SegmentOptions};
 use crate::sync::Ordering;
 use crate::wire::{
-    HandleId, LaneId, LaneRefusal, Medium, SegmentSource, ToBroker, ToClient, Welcome, reason,
+    HandleId, LaneId, LaneRefusal, Medium, RouteChange, SegmentSource, ToBroker, ToClient, Welcome,
+    reason,
 };
 
 use super::FarError;
-use super::end::{End, Ring, Routed, Ways, news_above};
-use super::lanes::PeerHalf;
+use super::end::{End, Routed, Ways, news_above};
+use super::halves::{PeerHalf, SinkPlan};
+use super::packet::Sizes;
 
 /// The relay beside a client.
 #[derive(Default)]
@@ -47,12 +49,20 @@ impl End for ClientEnd {
                 // Before the news that it has closed: that makes its subscribers look for the last time.
                 for lane in self.routed.close(publisher) {
                     ways.lanes.pump_all_of(lane, ways.far);
+                    ways.lanes.end_shared(lane, ways.far);
                 }
             }
             // As above.
             ToBroker::LaneClosed { lane } => ways.lanes.pump_all_of(lane, ways.far),
-            ToBroker::OfferLane { lane, segment, .. } => {
-                return self.offer(lane, segment, descriptors, ways);
+            ToBroker::OfferLane {
+                lane,
+                medium,
+                segment,
+                history,
+            } => {
+                let has_history = history.is_some();
+                let half = PeerHalf::of(segment, history, descriptors);
+                return self.offer((lane, medium, has_history), half, ways);
             }
             ToBroker::AcceptLane {
                 lane,
@@ -77,24 +87,30 @@ impl End for ClientEnd {
     fn far(
         &mut self,
         frame: ToClient,
-        ring: Ring,
+        sizes: Sizes,
         ways: &mut Ways<'_, Self>,
     ) -> Result<(), FarError> {
         match frame {
             ToClient::Welcome(welcome) => return self.welcome(welcome, ways),
             ToClient::Routes { epoch, ref changes } => {
-                // Their writers end with them, and say so in their rings.
+                // Their writers end with them, and say so in their memory if it is theirs alone.
+                for change in changes {
+                    if let RouteChange::Remove { lane, .. } = change {
+                        ways.lanes.end_shared(*lane, ways.far);
+                    }
+                }
                 self.routed.change(changes);
                 self.epoch = Some(epoch);
             }
             ToClient::LaneOffered { .. } => {
-                offered(frame, ring, ways);
+                offered(frame, sizes, ways);
                 return Ok(());
             }
             ToClient::LaneAccepted { lane, .. } => {
                 accepted(lane, ways);
                 return Ok(());
             }
+            ToClient::LaneEnded { lane, .. } => ways.release(lane),
             _ => {}
         }
         ways.send_near(frame, Vec::new());
@@ -138,34 +154,29 @@ impl ClientEnd {
         Ok(())
     }
 
-    /// The ring of a publisher of this client.
+    /// The half of a publisher of this client.
     fn offer(
         &mut self,
-        lane: LaneId,
-        segment: SegmentSource,
-        descriptors: Vec<OwnedFd>,
+        (lane, medium, has_history): (LaneId, Medium, bool),
+        half: Option<(Option<Descriptor>, PeerHalf)>,
         ways: &mut Ways<'_, Self>,
     ) {
-        let half = PeerHalf::of(segment, descriptors);
         let added = match half {
-            Some((None, half)) => ways.lanes.add_source(lane, half, None),
+            Some((None, half)) => ways.lanes.add_source(lane, medium, half, None),
             _ => Err("the offer has other descriptors than it must have".into()),
         };
         match added {
-            Ok(capacity) => {
+            Ok(mut sizes) => {
                 let publisher = self.routed.publisher(lane);
                 let longest = publisher.and_then(|publisher| self.publishers.get(&publisher));
-                let ring = Ring {
-                    bytes: capacity as u64,
-                    news_above: longest.map_or(0, |longest| news_above(capacity, *longest)),
-                };
+                sizes.news_above = longest.map_or(0, |longest| news_above(sizes.bytes, *longest));
                 let frame = ToBroker::OfferLane {
                     lane,
-                    medium: Medium::Ring,
+                    medium,
                     segment: SegmentSource::Descriptor,
-                    history: None,
+                    history: has_history.then_some(SegmentSource::Descriptor),
                 };
-                ways.send_far_with(&frame, ring);
+                ways.send_far_offer(&frame, sizes);
             }
             Err(reason) => {
                 tracing::warn!(lane, reason, "a lane to another host is not made");
@@ -184,7 +195,7 @@ fn accept(
     descriptors: Vec<OwnedFd>,
     ways: &mut Ways<'_, ClientEnd>,
 ) {
-    let half = PeerHalf::of(segment, descriptors);
+    let half = PeerHalf::of(segment, None, descriptors);
     let attached = match half {
         Some((None, half)) => ways.lanes.attach_sink(lane, half, area),
         _ => Err("the answer has other descriptors than it must have".into()),
@@ -204,25 +215,29 @@ fn accept(
     ways.send_far(&frame);
 }
 
-/// The ring of a publisher elsewhere: one is made here for the client's subscriber.
-fn offered(mut frame: ToClient, ring: Ring, ways: &mut Ways<'_, ClientEnd>) {
+/// The half of a publisher elsewhere: one is made here for the client's subscriber.
+fn offered(mut frame: ToClient, sizes: Sizes, ways: &mut Ways<'_, ClientEnd>) {
     let ToClient::LaneOffered {
         lane,
         subscriber,
         ref publisher_name,
+        medium,
         ref mut segment,
+        ref mut history,
         ..
     } = frame
     else {
         return;
     };
-    match ways.lanes.add_sink(lane, ring.bytes, ring.news_above) {
+    let plan = SinkPlan::new(medium, history.is_some(), sizes);
+    match plan.and_then(|plan| ways.lanes.add_sink(lane, &plan)) {
         Ok(half) => {
             *segment = half.segment;
+            *history = half.history;
             let descriptors = std::iter::once(half.process)
                 .chain(half.descriptors)
                 .collect();
-            ways.send_near(frame, descriptors);
+            ways.send_near_offer((lane, medium), frame, descriptors);
         }
         Err(reason) => {
             let refusal = LaneRefusal::Subscriber(reason.clone());

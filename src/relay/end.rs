@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use crate::link::Outgoing;
-use crate::wire::{Frame, HandleId, LaneId, RouteChange};
+use crate::wire::{Frame, HandleId, LaneId, Medium, RouteChange};
 
 use super::FarError;
 use super::lanes::Lanes;
-use super::packet::Packet;
+use super::packet::{Packet, Sizes};
 use super::stream;
 
 /// Which side a relay stands on. Descriptors end here: what they stand for is carried over instead.
@@ -23,14 +23,14 @@ pub trait End {
     where
         Self: Sized;
 
-    /// Takes a frame of the other host; with a lane that is offered, its ring.
+    /// Takes a frame of the other host; with a lane that is offered, its sizes.
     ///
     /// # Errors
     /// It cannot come here.
     fn far(
         &mut self,
         frame: Self::Far,
-        ring: Ring,
+        sizes: Sizes,
         relay: &mut Ways<'_, Self>,
     ) -> Result<(), FarError>
     where
@@ -52,19 +52,12 @@ pub trait End {
         Self: Sized;
 }
 
-/// The ring of a lane that is offered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ring {
-    /// Its bytes.
-    pub bytes: u64,
-    /// On more unread bytes than these, each move of the cursor is news.
-    pub news_above: u64,
-}
-
 /// Where an end's frames go.
 pub struct Ways<'a, E: End> {
     pub lanes: &'a mut Lanes,
     pub near: &'a mut Vec<Outgoing<E::Far>>,
+    /// Offers of histories, for this host, whose values are still to come: whoever gets one looks at once.
+    pub held: &'a mut BTreeMap<LaneId, Outgoing<E::Far>>,
     pub far: &'a mut stream::Outgoing,
 }
 
@@ -74,20 +67,37 @@ impl<E: End> Ways<'_, E> {
         self.near.push(Outgoing { frame, descriptors });
     }
 
+    /// Sends the offer of a lane to this host; where the lane is a history, once that has come.
+    pub fn send_near_offer(
+        &mut self,
+        (lane, medium): (LaneId, Medium),
+        frame: E::Far,
+        descriptors: Vec<crate::link::Descriptor>,
+    ) {
+        match medium {
+            Medium::History => drop(self.held.insert(lane, Outgoing { frame, descriptors })),
+            _ => self.send_near(frame, descriptors),
+        }
+    }
+
+    /// Sends a held offer, since nothing more comes in its lane.
+    pub fn release(&mut self, lane: LaneId) {
+        self.near.extend(self.held.remove(&lane));
+    }
+
     /// Sends a frame to the other host.
     pub fn send_far(&mut self, frame: &E::Near) {
-        self.send_far_with(frame, Ring::default());
+        self.send_packet(frame, |archive| Packet::Frame { archive });
     }
 
     /// Sends a frame that offers a lane.
-    pub fn send_far_with(&mut self, frame: &E::Near, ring: Ring) {
+    pub fn send_far_offer(&mut self, frame: &E::Near, sizes: Sizes) {
+        self.send_packet(frame, |archive| Packet::Offer { sizes, archive });
+    }
+
+    fn send_packet(&mut self, frame: &E::Near, packet: impl FnOnce(&[u8]) -> Packet<'_>) {
         match frame.archive() {
-            Ok(archive) => Packet::Frame {
-                ring_bytes: ring.bytes,
-                news_above: ring.news_above,
-                archive: &archive,
-            }
-            .encode(self.far.buffer()),
+            Ok(archive) => packet(&archive).encode(self.far.buffer()),
             // What was decoded can be encoded.
             Err(error) => tracing::error!(%error, "a frame cannot be passed on"),
         }
@@ -153,10 +163,10 @@ impl Routed {
 
 /// Bytes that the next message of a publisher can take at most, with what may stand before it: below that much free room
 /// it may have to wait.
-pub fn news_above(ring_bytes: usize, max_message_bytes: u64) -> u64 {
+pub fn news_above(ring_bytes: u64, max_message_bytes: u64) -> u64 {
     let record = max_message_bytes.saturating_add(PRELUDE_BYTES);
     // A pad before it can be as long as the record.
-    (ring_bytes as u64).saturating_sub(record.saturating_mul(2))
+    ring_bytes.saturating_sub(record.saturating_mul(2))
 }
 
 /// More than a gap, a topic and the headers take.

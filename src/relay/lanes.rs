@@ -3,23 +3,24 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{CursorPage, CursorPages, MIN_RING_BYTES, OwnMedium, Peer, PeerMedium, PeerPage};
+use crate::lane::{CursorPage, CursorPages, Peer, PeerPage};
 use crate::link::{Descriptor, Peers};
-use crate::ring::{Ending, Read};
-use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
+use crate::ring::Ending;
+use crate::segment::{SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{Ordering, fence};
 use crate::wake::{Bell, BellReceiver, BellSender, Pidfd};
-use crate::wire::{LaneId, SegmentSource, reason};
+use crate::wire::{LaneId, Medium, reason};
 
-use super::packet::Packet;
+use super::halves::{Half, PeerHalf, SinkPlan, open_source};
+use super::packet::{Packet, Sizes};
 use super::sink::{Eagerness, News, Sink};
 use super::source::{Pumped, Source};
 use super::stream::Outgoing;
-use super::{FarError, LANE_BYTES, MAX_RING_BYTES};
+use super::{FarError, LANE_BYTES};
 
 /// The lanes of one relay: those that it reads for the other host, those that it writes for it.
 pub struct Lanes {
@@ -35,24 +36,10 @@ pub struct Lanes {
     /// This process, as the other ends of all lanes are told.
     process: Descriptor,
     options: SegmentOptions,
-    /// Bytes of the rings in `sinks`.
-    ring_bytes: usize,
+    /// What all `sinks` cost.
+    sink_bytes: usize,
     /// The source that was served last.
     turn: LaneId,
-}
-
-/// A half of a lane as it goes into a frame: this process, a segment, this side's bell.
-pub struct Half {
-    pub process: Descriptor,
-    pub segment: SegmentSource,
-    /// Segment, if it has a descriptor, and bell.
-    pub descriptors: Vec<Descriptor>,
-}
-
-/// A half of a lane as it came in a frame.
-pub struct PeerHalf {
-    pub segment: SegmentHandle,
-    pub bell: OwnedFd,
 }
 
 impl Lanes {
@@ -69,31 +56,25 @@ impl Lanes {
             peers: Peers::default(),
             process: Descriptor::new(process.into()),
             options,
-            ring_bytes: 0,
+            sink_bytes: 0,
             turn: 0,
         })
     }
 
-    /// Takes a publisher's ring, to be sent; gives its capacity.
+    /// Takes what a publisher offers, to be sent; gives what the other side has to know to make the same.
     ///
     /// # Errors
     /// Why it cannot be, for the publisher.
     pub fn add_source(
         &mut self,
         lane: LaneId,
+        medium: Medium,
         half: PeerHalf,
         process: Option<Descriptor>,
-    ) -> Result<usize, String> {
-        let ring = PeerMedium::open(Kind::Ring, half.segment).map_err(|error| reason(&error))?;
-        let capacity = ring.capacity();
-        if capacity > MAX_RING_BYTES {
-            return Err(format!(
-                "its ring has {capacity} bytes, {MAX_RING_BYTES} are the most for another host: lower `max_message_bytes`"
-            ));
-        }
-        let bell = BellSender::from_peer(half.bell).map_err(|error| reason(&error))?;
+    ) -> Result<Sizes, String> {
         self.forget_ended();
         let (page, area) = self.pages.area().map_err(|error| reason(&error))?;
+        let (source, sizes) = open_source(medium, half, area)?;
         if !self
             .sleepers
             .iter()
@@ -101,50 +82,40 @@ impl Lanes {
         {
             self.sleepers.push((page, Sleeper::default()));
         }
-        let publisher = Peer::new(bell);
         if let Some(process) = process {
             self.peers.watch(process, lane);
         }
-        self.sources
-            .insert(lane, Source::new(ring, area, publisher));
-        Ok(capacity)
+        self.sources.insert(lane, source);
+        Ok(sizes)
     }
 
     /// What the publisher of a source gets: the cursor page; with the area. `None` if there is no such source.
     pub fn accept_source(&self, lane: LaneId) -> Option<Result<(Half, u32), SegmentError>> {
         let area = self.sources.get(&lane)?.area();
-        let half = self.half(area.page().handle());
+        let page = area.page().handle();
+        let half = page.and_then(|page| self.half(page, None));
         Some(half.map(|half| (half, area.index())))
     }
 
-    /// Makes a ring for what comes; gives what its subscriber gets.
+    /// Makes a lane for what comes; gives what its subscriber gets.
     ///
     /// # Errors
     /// Why it cannot be made, for the publisher.
-    pub fn add_sink(
-        &mut self,
-        lane: LaneId,
-        ring_bytes: u64,
-        news_above: u64,
-    ) -> Result<Half, String> {
-        let capacity = usize::try_from(ring_bytes)
-            .ok()
-            .filter(|bytes| bytes.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(bytes))
-            .ok_or_else(|| format!("a ring of {ring_bytes} bytes, {MIN_RING_BYTES} to {MAX_RING_BYTES} are possible"))?;
+    pub fn add_sink(&mut self, lane: LaneId, plan: &SinkPlan) -> Result<Half, String> {
         if self.sinks.contains_key(&lane) {
-            return Err("the lane has a ring already".into());
+            return Err("the lane is there already".into());
         }
-        if self.ring_bytes + capacity > LANE_BYTES {
+        let bytes = self.sink_bytes + plan.cost();
+        if bytes > LANE_BYTES {
             return Err(format!(
-                "its lanes take {} bytes, {LANE_BYTES} are the most for one client on another host",
-                self.ring_bytes + capacity
+                "its lanes take {bytes} bytes, {LANE_BYTES} are the most for one client on another host"
             ));
         }
-        let ring = OwnMedium::create(Kind::Ring, capacity, &self.options)
-            .map_err(|error| reason(&error))?;
-        let half = self.half(ring.handle()).map_err(|error| reason(&error))?;
-        self.ring_bytes += capacity;
-        self.sinks.insert(lane, Sink::new(ring, news_above));
+        let made = plan.make(&self.options).map_err(|error| reason(&error))?;
+        let half = self.half(made.segment, made.history);
+        let half = half.map_err(|error| reason(&error))?;
+        self.sink_bytes = bytes;
+        self.sinks.insert(lane, made.sink);
         Ok(half)
     }
 
@@ -171,7 +142,7 @@ impl Lanes {
     /// A lane is read, or written, no more.
     pub fn remove_sink(&mut self, lane: LaneId, ending: Ending) {
         if let Some(mut sink) = self.sinks.remove(&lane) {
-            self.ring_bytes -= sink.capacity();
+            self.sink_bytes -= sink.cost();
             sink.close(ending);
         }
     }
@@ -190,18 +161,17 @@ impl Lanes {
     /// The other side broke the rules.
     pub fn handle(&mut self, packet: Packet<'_>) -> Result<(), FarError> {
         match packet {
-            Packet::Records {
-                lane,
-                position,
-                records,
-            } => {
+            Packet::Records { lane, .. }
+            | Packet::Drops { lane, .. }
+            | Packet::Parcel { lane, .. }
+            | Packet::Value { lane, .. }
+            | Packet::Vacated { lane, .. }
+            | Packet::Complete { lane, .. }
+            | Packet::Start { lane, .. } => {
                 if let Some(sink) = self.sinks.get_mut(&lane) {
-                    sink.append(position, records)?;
-                }
-            }
-            Packet::Drops { lane, counts } => {
-                if let Some(sink) = self.sinks.get_mut(&lane) {
-                    sink.set_drops(counts);
+                    let cost = sink.cost();
+                    sink.take(packet)?;
+                    self.sink_bytes -= cost - sink.cost();
                 }
             }
             Packet::Ended { lane, ending } => self.remove_sink(lane, ending),
@@ -211,7 +181,7 @@ impl Lanes {
                 }
             }
             Packet::Left { lane } => self.remove_source(lane),
-            Packet::Frame { .. } | Packet::Alive | Packet::Goodbye => {}
+            Packet::Frame { .. } | Packet::Offer { .. } | Packet::Alive | Packet::Goodbye => {}
         }
         Ok(())
     }
@@ -249,7 +219,7 @@ impl Lanes {
             Ok(Pumped::Some) => {}
             Ok(Pumped::Last) => self.remove_source(lane),
             Err(violation) => {
-                tracing::warn!(lane, %violation, "a publisher broke its ring: its lane to another host ends");
+                tracing::warn!(lane, %violation, "a publisher broke its lane: it ends for another host");
                 self.end_source(lane, out);
             }
         }
@@ -326,6 +296,18 @@ impl Lanes {
         }
     }
 
+    /// Ends a source that has no memory of its own, which would say that it has ended, behind what is there.
+    pub fn end_shared(&mut self, lane: LaneId, out: &mut Outgoing) {
+        if self.sources.get(&lane).is_some_and(Source::is_shared) {
+            self.pump_source(lane, out);
+            let ending = Ending::Closed;
+            Packet::Ended { lane, ending }.encode(out.buffer());
+            // Its publisher looks at no cursor.
+            self.sources.remove(&lane);
+            self.peers.forget(lane);
+        }
+    }
+
     /// Ends one of those.
     pub fn end_source(&mut self, lane: LaneId, out: &mut Outgoing) {
         let ending = Ending::TransportLost;
@@ -368,7 +350,11 @@ impl Lanes {
         did
     }
 
-    fn half(&self, segment: Result<SegmentHandle, SegmentError>) -> Result<Half, SegmentError> {
+    fn half(
+        &self,
+        segment: SegmentHandle,
+        history: Option<SegmentHandle>,
+    ) -> Result<Half, SegmentError> {
         let bell = self
             .bell
             .sender
@@ -377,41 +363,11 @@ impl Lanes {
                 call: "dup",
                 source,
             })?;
-        let (segment, descriptor) = match segment? {
-            SegmentHandle::Descriptor(descriptor) => {
-                (SegmentSource::Descriptor, Some(Descriptor::new(descriptor)))
-            }
-            SegmentHandle::Named(name) => (SegmentSource::Named(name), None),
-        };
-        let bell = Descriptor::new(bell.into());
-        Ok(Half {
-            process: self.process.clone(),
-            segment,
-            descriptors: descriptor.into_iter().chain([bell]).collect(),
-        })
+        Ok(Half::new(self.process.clone(), segment, bell, history))
     }
 
     fn bell(&self) -> &BellReceiver {
         &self.bell.receiver
-    }
-}
-
-impl PeerHalf {
-    /// The half in a frame's descriptors: segment, if it has one, then bell; behind the process, if `Some` comes back.
-    pub fn of(
-        segment: SegmentSource,
-        descriptors: Vec<OwnedFd>,
-    ) -> Option<(Option<Descriptor>, Self)> {
-        let mut descriptors = descriptors;
-        let bell = descriptors.pop()?;
-        let segment = match segment {
-            SegmentSource::Descriptor => SegmentHandle::Descriptor(descriptors.pop()?),
-            SegmentSource::Named(name) => SegmentHandle::Named(name),
-        };
-        let process = descriptors.pop().map(Descriptor::new);
-        descriptors
-            .is_empty()
-            .then_some((process, Self { segment, bell }))
     }
 }
 
@@ -426,13 +382,19 @@ mod tests {
     #[test]
     fn a_subscriber_that_answers_when_its_lane_has_ended_is_rung() {
         let mut lanes = Lanes::new().unwrap();
-        lanes.add_sink(1, 4096, 0).unwrap();
+        let sizes = Sizes {
+            bytes: 4096,
+            ..Sizes::default()
+        };
+        let plan = SinkPlan::new(Medium::Ring, false, sizes).unwrap();
+        lanes.add_sink(1, &plan).unwrap();
         lanes.remove_sink(1, Ending::Closed);
         let page = CursorPage::create(&SegmentOptions::default()).unwrap();
         let bell = Bell::new().unwrap();
         let half = PeerHalf {
             segment: page.handle().unwrap(),
             bell: bell.sender.into(),
+            history: None,
         };
         lanes.attach_sink(1, half, 0).unwrap();
         let rung = bell.receiver.wait(Some(Duration::ZERO)).unwrap();

@@ -4,12 +4,18 @@
 //! control protocol with its side, over an ordinary link, with descriptors: to a client it is a broker of its host, to a
 //! broker a client. So publishers, subscribers, broker know nothing of sockets.
 //!
-//! **A lane is a ring on either side, with equal contents at equal positions** ([`crate::ring::Tail`], [`crate::ring::Replica`]). The relay at
+//! **A ring has a ring on the other side, with equal contents at equal positions** ([`crate::ring::Tail`], [`crate::ring::Replica`]). The relay at
 //! the publisher's side reads the publisher's ring and sends its records; the other one writes them into a ring of its
 //! own, which the subscriber maps. The subscriber's cursor goes back and stands for the publisher's readers. So the
 //! publisher can never be further ahead than one ring, wherever the bytes are just now: that is the credit of a lane.
 //! Whatever comes has room, so both relays always read, and two directions cannot block each other. Policies, stalls,
 //! drop counters, gaps hold across the socket because they are in the ring.
+//!
+//! **A lossy ring, or a table, has another one of its size**, whose contents differ: nobody waits for its reader, so a slow
+//! socket overtakes at the publisher's side, a slow subscriber at its own. What is missing tells itself at either place, for
+//! the numbers of messages travel along.
+//!
+//! **What a publisher has kept comes before all else of a lane** ([`source`] has the order in which).
 //!
 //! What is different from a lane on one host: if the connection breaks, or the other side is silent for too long, the
 //! lane ends with [`crate::ring::Ending::TransportLost`], which a subscriber gets as a gap of unknown size.
@@ -19,6 +25,7 @@ mod client_end;
 mod connect;
 mod end;
 mod farewell;
+mod halves;
 mod lanes;
 mod packet;
 mod pulse;
@@ -97,7 +104,7 @@ pub fn refusal(refusal: Refusal) -> Vec<u8> {
         refusal,
     };
     if let Ok(archive) = frame.archive() {
-        Packet::control(&archive).encode(&mut bytes);
+        Packet::Frame { archive: &archive }.encode(&mut bytes);
     }
     bytes
 }
@@ -121,9 +128,9 @@ pub enum FarError {
     /// The peer sent no frame where one was announced.
     #[error("the peer sent a frame that is malformed: {0}")]
     Frame(rkyv::rancor::Error),
-    /// The peer sent records that do not go where they are to go.
+    /// The peer sent something of a lane that does not go where it is to go.
     #[error(transparent)]
-    Records(#[from] sink::RecordsError),
+    Contents(#[from] sink::ContentsError),
     /// The peer says to have read what was not sent.
     #[error(transparent)]
     Cursor(#[from] source::CursorError),
@@ -140,9 +147,9 @@ pub enum FarError {
 
 /// How long a silent peer is waited for, unless told otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
-/// Largest ring, in bytes, that is carried over to another host.
+/// Largest ring, or table, in bytes, that is carried over to another host.
 pub const MAX_RING_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes of all rings together that a relay makes for the other host: bounds what that can make this one spend.
+/// Bytes of all rings and tables together that a relay makes for the other host: bounds what that can make this one spend.
 const LANE_BYTES: usize = 512 * 1024 * 1024;
 /// About as many bytes of one lane leave before it is the next one's turn.
 const RECORDS_AT_ONCE: usize = 64 * 1024;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0..4 | length of the body, u32 |
 //! | 4..8 | kind, u32 |
-//! | 8..16 | first number, u64: the lane; of a frame, the ring's bytes if it offers a lane, else 0 |
+//! | 8..16 | first number, u64: the lane; of an offer, the bytes of its ring or table; of another frame 0 |
 //! | 16..24 | second number, u64: see [`Packet`]; 0 where nothing is said |
 //! | 24..28 | CRC-32C of the 24 bytes before and of the body, u32 |
 //! | 28..32 | 0 |
@@ -14,19 +14,17 @@
 use thiserror::Error;
 
 use crate::ring::{DropCounts, Ending};
+use crate::table::Stamp;
 use crate::wire::LaneId;
 
-/// A packet; what has a lane in it speaks of the ring of that lane on the side that the sender is not on, but for
+/// A packet; what has a lane in it speaks of the memory of that lane on the side that the sender is not on, but for
 /// `Cursor` and `Left`, which speak of the sender's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Packet<'a> {
-    /// A frame of the control path; the body is its archive. If it offers a lane: bytes of the ring, and of how many
-    /// unread bytes on the sender wants to know of each move of the cursor.
-    Frame {
-        ring_bytes: u64,
-        news_above: u64,
-        archive: &'a [u8],
-    },
+    /// A frame of the control path; the body is its archive.
+    Frame { archive: &'a [u8] },
+    /// A frame that offers a lane.
+    Offer { sizes: Sizes, archive: &'a [u8] },
     /// Records, the first of which stands at this position. None: the publisher waits until all before is read, so each move
     /// of the cursor up to there is to be told.
     Records {
@@ -34,6 +32,30 @@ pub enum Packet<'a> {
         position: u64,
         records: &'a [u8],
     },
+    /// A record of a lossy ring. It ends at this position of the sender's ring, which is how cursors speak of it.
+    Parcel {
+        lane: LaneId,
+        number: u64,
+        position: u64,
+        bytes: &'a [u8],
+    },
+    /// A value of a table: of the publisher's history until `Start`, of the lane's own table behind that.
+    Value {
+        lane: LaneId,
+        slot: u32,
+        stamp: Stamp,
+        bytes: &'a [u8],
+    },
+    /// A slot of the table has no value any more; with the stamp of its last one.
+    Vacated {
+        lane: LaneId,
+        slot: u32,
+        stamp: Stamp,
+    },
+    /// All values of the table with sequences below this have been sent, or others in their place.
+    Complete { lane: LaneId, sequence: u64 },
+    /// All that the publisher's history held when the lane began has been sent; the lane begins with this number of it.
+    Start { lane: LaneId, number: u64 },
     /// The drop counters, behind all records so far.
     Drops { lane: LaneId, counts: DropCounts },
     /// How far the reader has read.
@@ -46,6 +68,19 @@ pub enum Packet<'a> {
     Alive,
     /// The sender is done: that the stream ends next is no failure.
     Goodbye,
+}
+
+/// What a lane that is offered needs on the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of its ring or table; 0 if it lies in the history.
+    pub bytes: u64,
+    /// Of a ring: on more unread bytes than these, each move of the cursor is to be told.
+    pub news_above: u64,
+    /// Bytes of the publisher's history, if that comes along.
+    pub history_bytes: u64,
+    /// How many values of each topic it keeps.
+    pub kept: u32,
 }
 
 /// How a peer broke the format; the stream is of no use any more.
@@ -90,15 +125,6 @@ pub struct Begun {
 }
 
 impl<'a> Packet<'a> {
-    /// A frame that offers no lane.
-    pub fn control(archive: &'a [u8]) -> Self {
-        Packet::Frame {
-            ring_bytes: 0,
-            news_above: 0,
-            archive,
-        }
-    }
-
     /// Asks for each move of the cursor up to this position, where the next record goes.
     pub fn ask(lane: LaneId, position: u64) -> Self {
         Packet::Records {
@@ -111,11 +137,36 @@ impl<'a> Packet<'a> {
     /// Appends a packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (kind, first, second, body): (u32, u64, u64, &[u8]) = match *self {
-            Packet::Frame {
-                ring_bytes,
-                news_above,
-                archive,
-            } => (FRAME, ring_bytes, news_above, archive),
+            Packet::Frame { archive } => (FRAME, 0, 0, archive),
+            Packet::Offer { sizes, archive } => {
+                let begun = begin(out, OFFER, sizes.bytes, sizes.news_above);
+                out.extend(sizes.history_bytes.to_le_bytes());
+                out.extend(u64::from(sizes.kept).to_le_bytes());
+                out.extend_from_slice(archive);
+                return finish(begun, out);
+            }
+            Packet::Parcel {
+                lane,
+                number,
+                position,
+                bytes,
+            } => {
+                let begun = begin(out, PARCEL, lane, number);
+                out.extend(position.to_le_bytes());
+                out.extend_from_slice(bytes);
+                return finish(begun, out);
+            }
+            Packet::Value {
+                lane,
+                slot,
+                stamp,
+                bytes,
+            } => return encode_value(out, VALUE, lane, (slot, stamp), bytes),
+            Packet::Vacated { lane, slot, stamp } => {
+                return encode_value(out, VACATED, lane, (slot, stamp), &[]);
+            }
+            Packet::Complete { lane, sequence } => (COMPLETE, lane, sequence, &[]),
+            Packet::Start { lane, number } => (START, lane, number, &[]),
             Packet::Records {
                 lane,
                 position,
@@ -164,9 +215,11 @@ pub fn decode(bytes: &[u8], frame_bytes: u32) -> Result<Option<(Packet<'_>, usiz
     let (len, kind) = (u32_at(header, 0), u32_at(header, 4));
     let limit = match kind {
         FRAME => frame_bytes,
-        RECORDS => MAX_RECORDS_BYTES,
+        OFFER => frame_bytes.saturating_add(OFFER_BYTES as u32),
+        RECORDS | PARCEL | VALUE => MAX_RECORDS_BYTES,
+        VACATED => VALUE_BYTES as u32,
         DROPS => DropCounts::BYTES as u32,
-        CURSOR | ENDED | LEFT | ALIVE | GOODBYE => 0,
+        CURSOR | ENDED | LEFT | ALIVE | GOODBYE | COMPLETE | START => 0,
         _ => return Err(PacketError::Header { kind, len }),
     };
     if len > limit {
@@ -182,38 +235,96 @@ pub fn decode(bytes: &[u8], frame_bytes: u32) -> Result<Option<(Packet<'_>, usiz
     if stated != found {
         return Err(PacketError::Checksum { stated, found });
     }
-    let (lane, second) = (u64_at(header, 8), u64_at(header, 16));
-    let packet = match kind {
-        FRAME => Packet::Frame {
-            ring_bytes: lane,
-            news_above: second,
-            archive: body,
+    let numbers = (u64_at(header, 8), u64_at(header, 16));
+    let packet = of_parts(kind, numbers, body).ok_or(PacketError::Header { kind, len })?;
+    Ok(Some((packet, HEADER_BYTES + len as usize)))
+}
+
+/// A packet of a kind that there is; `None` if it says what none does.
+fn of_parts(kind: u32, (lane, second): (u64, u64), body: &[u8]) -> Option<Packet<'_>> {
+    Some(match kind {
+        FRAME => Packet::Frame { archive: body },
+        OFFER => {
+            let (head, archive) = body.split_first_chunk::<OFFER_BYTES>()?;
+            let sizes = Sizes {
+                bytes: lane,
+                news_above: second,
+                history_bytes: u64_at(head, 0),
+                kept: u32::try_from(u64_at(head, 8)).ok()?,
+            };
+            Packet::Offer { sizes, archive }
+        }
+        PARCEL => {
+            let (position, bytes) = body.split_first_chunk()?;
+            Packet::Parcel {
+                lane,
+                number: second,
+                position: u64::from_le_bytes(*position),
+                bytes,
+            }
+        }
+        VALUE | VACATED => {
+            let (head, bytes) = body.split_first_chunk::<VALUE_BYTES>()?;
+            let slot = u32_at(head, 8);
+            let stamp = Stamp {
+                sequence: second,
+                number: u64_at(head, 0),
+                count: u32_at(head, 12),
+            };
+            match kind {
+                VALUE => Packet::Value {
+                    lane,
+                    slot,
+                    stamp,
+                    bytes,
+                },
+                _ => Packet::Vacated { lane, slot, stamp },
+            }
+        }
+        COMPLETE => Packet::Complete {
+            lane,
+            sequence: second,
+        },
+        START => Packet::Start {
+            lane,
+            number: second,
         },
         RECORDS => Packet::Records {
             lane,
             position: second,
             records: body,
         },
-        DROPS => match body.try_into() {
-            Ok(counts) => Packet::Drops {
-                lane,
-                counts: DropCounts::from_bytes(counts),
-            },
-            Err(_) => return Err(PacketError::Header { kind, len }),
+        DROPS => Packet::Drops {
+            lane,
+            counts: DropCounts::from_bytes(body.try_into().ok()?),
         },
         CURSOR => Packet::Cursor {
             lane,
             position: second,
         },
-        ENDED => match Ending::of(second) {
-            Some(ending) => Packet::Ended { lane, ending },
-            None => return Err(PacketError::Header { kind, len }),
+        ENDED => Packet::Ended {
+            lane,
+            ending: Ending::of(second)?,
         },
         LEFT => Packet::Left { lane },
         ALIVE => Packet::Alive,
         _ => Packet::Goodbye,
-    };
-    Ok(Some((packet, HEADER_BYTES + len as usize)))
+    })
+}
+
+fn encode_value(
+    out: &mut Vec<u8>,
+    kind: u32,
+    lane: LaneId,
+    (slot, stamp): (u32, Stamp),
+    bytes: &[u8],
+) {
+    let begun = begin(out, kind, lane, stamp.sequence);
+    out.extend(stamp.number.to_le_bytes());
+    out.extend(slot.to_le_bytes());
+    out.extend(stamp.count.to_le_bytes());
+    out.extend_from_slice(bytes);
+    finish(begun, out);
 }
 
 fn begin(out: &mut Vec<u8>, kind: u32, first: u64, second: u64) -> Begun {
@@ -247,13 +358,13 @@ fn checksum(header: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header[..24]), body)
 }
 
-fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
+fn u32_at(header: &[u8], at: usize) -> u32 {
     let mut bytes = [0; 4];
     bytes.copy_from_slice(&header[at..at + 4]);
     u32::from_le_bytes(bytes)
 }
 
-fn u64_at(header: &[u8; HEADER_BYTES], at: usize) -> u64 {
+fn u64_at(header: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&header[at..at + 8]);
     u64::from_le_bytes(bytes)
@@ -261,8 +372,8 @@ fn u64_at(header: &[u8; HEADER_BYTES], at: usize) -> u64 {
 
 /// Bytes of a packet's header.
 pub const HEADER_BYTES: usize = 32;
-/// Longest body of a packet of records: the longest record of the largest ring that is carried over, and what may stand
-/// before it.
+/// Longest body of a packet of records, a parcel or a value: the longest record of the largest ring that is carried over, and
+/// what may stand before it.
 pub const MAX_RECORDS_BYTES: u32 = (super::MAX_RING_BYTES / 2 + 2 * super::RECORDS_AT_ONCE) as u32;
 
 const FRAME: u32 = 1;
@@ -273,6 +384,17 @@ const ENDED: u32 = 5;
 const LEFT: u32 = 6;
 const ALIVE: u32 = 7;
 const GOODBYE: u32 = 8;
+const OFFER: u32 = 9;
+const PARCEL: u32 = 10;
+const VALUE: u32 = 11;
+const VACATED: u32 = 12;
+const COMPLETE: u32 = 13;
+const START: u32 = 14;
+
+/// What stands before the archive of an offer: the history's bytes, how many values of a topic it keeps.
+const OFFER_BYTES: usize = 16;
+/// What stands before the bytes of a value: number, slot, count.
+const VALUE_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -280,12 +402,50 @@ mod tests {
 
     use super::*;
 
+    const STAMP: Stamp = Stamp {
+        sequence: 0x0304,
+        number: 0x0506,
+        count: 0x07,
+    };
+
     fn packets() -> Vec<Packet<'static>> {
         vec![
             Packet::Frame {
-                ring_bytes: 4096,
-                news_above: 1,
                 archive: b"archive",
+            },
+            Packet::Offer {
+                sizes: Sizes {
+                    bytes: 4096,
+                    news_above: 1,
+                    history_bytes: 1 << 20,
+                    kept: 3,
+                },
+                archive: b"archive",
+            },
+            Packet::Parcel {
+                lane: 7,
+                number: 3,
+                position: 48,
+                bytes: b"parcel",
+            },
+            Packet::Value {
+                lane: 7,
+                slot: 2,
+                stamp: STAMP,
+                bytes: b"value",
+            },
+            Packet::Vacated {
+                lane: 7,
+                slot: 2,
+                stamp: STAMP,
+            },
+            Packet::Complete {
+                lane: 7,
+                sequence: 12,
+            },
+            Packet::Start {
+                lane: 7,
+                number: 11,
             },
             Packet::Records {
                 lane: 7,
@@ -343,6 +503,71 @@ mod tests {
         ]
         .concat();
         assert_eq!(bytes[..24], expected);
+        bytes.clear();
+        let (lane, slot, stamp) = (0x0102, 0x08, STAMP);
+        let value = Packet::Value {
+            lane,
+            slot,
+            stamp,
+            bytes: b"v",
+        };
+        value.encode(&mut bytes);
+        let expected = [
+            [17, 0, 0, 0, 11, 0, 0, 0],
+            [2, 1, 0, 0, 0, 0, 0, 0],
+            [4, 3, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes[..24], expected);
+        let body = [
+            [6, 5, 0, 0, 0, 0, 0, 0],
+            [8, 0, 0, 0, 7, 0, 0, 0],
+            [b'v', 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes[32..], body[..17]);
+        bytes.clear();
+        let (sizes, archive) = (
+            Sizes {
+                bytes: 0x1000,
+                news_above: 2,
+                history_bytes: 0x2000,
+                kept: 3,
+            },
+            &b"a"[..],
+        );
+        Packet::Offer { sizes, archive }.encode(&mut bytes);
+        let expected = [
+            [17, 0, 0, 0, 9, 0, 0, 0],
+            [0, 0x10, 0, 0, 0, 0, 0, 0],
+            [2, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes[..24], expected);
+        let body = [
+            [0, 0x20, 0, 0, 0, 0, 0, 0],
+            [3, 0, 0, 0, 0, 0, 0, 0],
+            [b'a', 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes[32..], body[..17]);
+        bytes.clear();
+        let (number, position) = (0x0304, 0x0506);
+        let parcel = Packet::Parcel {
+            lane,
+            number,
+            position,
+            bytes: b"p",
+        };
+        parcel.encode(&mut bytes);
+        let expected = [
+            [9, 0, 0, 0, 10, 0, 0, 0],
+            [2, 1, 0, 0, 0, 0, 0, 0],
+            [4, 3, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes[..24], expected);
+        assert_eq!(bytes[32..], [6, 5, 0, 0, 0, 0, 0, 0, b'p']);
         // The polynomial is Castagnoli's: this is the check value of RFC 3720 for 32 bytes of zeros.
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
     }
@@ -380,7 +605,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 0..10u32, len in 0..80u32) {
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 0..16u32, len in 0..80u32) {
             let _ = decode(&bytes, 64);
             let mut bytes = bytes;
             bytes.resize(bytes.len().max(HEADER_BYTES), 0);

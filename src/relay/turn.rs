@@ -1,6 +1,6 @@
 //! The loop of a relay: what comes from either side goes to the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -13,12 +13,12 @@ use nix::sys::time::TimeSpec;
 use rkyv::util::AlignedVec;
 
 use crate::link::{Link, Outgoing as Frame, Progress, Received};
-use crate::wire::{Frame as _, Versions};
+use crate::wire::{Frame as _, LaneId, Versions};
 
 use super::FarError;
-use super::end::{End, Ring, Ways};
+use super::end::{End, Ways};
 use super::lanes::Lanes;
-use super::packet::Packet;
+use super::packet::{Packet, Sizes};
 use super::pulse::{Due, Pulse};
 use super::sink::Eagerness;
 use super::stream::{Arrived, Incoming, Outgoing};
@@ -34,6 +34,8 @@ pub struct Relay<E: End> {
     near_left_unread: bool,
     /// Frames that the near link has not been given yet.
     pub(super) to_near: VecDeque<Frame<E::Far>>,
+    /// See [`Ways::held`].
+    held: BTreeMap<LaneId, Frame<E::Far>>,
     pub(super) far: TcpStream,
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
@@ -77,6 +79,7 @@ impl<E: End> Relay<E> {
             near_hung_up: false,
             near_left_unread: false,
             to_near: VecDeque::new(),
+            held: BTreeMap::new(),
             far,
             incoming: Incoming::new(frame_bytes),
             outgoing: Outgoing::new(),
@@ -264,34 +267,33 @@ impl<E: End> Relay<E> {
 
     fn take_packets(&mut self, to_near: &mut Vec<Frame<E::Far>>) -> Result<(), Stop> {
         while let Some(packet) = self.incoming.next().map_err(FarError::from)? {
-            match packet {
-                Packet::Frame {
-                    ring_bytes,
-                    news_above,
-                    archive,
-                } => {
-                    let mut aligned = AlignedVec::with_capacity(archive.len());
-                    aligned.extend_from_slice(archive);
-                    let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
-                    self.has_joined = true;
-                    let ring = Ring {
-                        bytes: ring_bytes,
-                        news_above,
-                    };
-                    let mut ways = Ways {
-                        lanes: &mut self.lanes,
-                        near: to_near,
-                        far: &mut self.outgoing,
-                    };
-                    let before = ways.far.unsent();
-                    self.end.far(frame, ring, &mut ways)?;
-                    self.outgoing
-                        .count_answers(before)
-                        .map_err(FarError::from)?;
-                }
+            let (archive, sizes) = match packet {
+                Packet::Frame { archive } => (archive, Sizes::default()),
+                Packet::Offer { sizes, archive } => (archive, sizes),
                 Packet::Goodbye => return Err(Stop::Goodbye),
-                packet => self.lanes.handle(packet)?,
-            }
+                packet => {
+                    self.lanes.handle(packet)?;
+                    if let Packet::Complete { lane, .. } | Packet::Ended { lane, .. } = packet {
+                        to_near.extend(self.held.remove(&lane));
+                    }
+                    continue;
+                }
+            };
+            let mut aligned = AlignedVec::with_capacity(archive.len());
+            aligned.extend_from_slice(archive);
+            let frame = E::Far::from_archive(&aligned).map_err(FarError::Frame)?;
+            self.has_joined = true;
+            let mut ways = Ways {
+                lanes: &mut self.lanes,
+                near: to_near,
+                held: &mut self.held,
+                far: &mut self.outgoing,
+            };
+            let before = ways.far.unsent();
+            self.end.far(frame, sizes, &mut ways)?;
+            self.outgoing
+                .count_answers(before)
+                .map_err(FarError::from)?;
         }
         Ok(())
     }
@@ -361,6 +363,7 @@ impl<E: End> Relay<E> {
         let mut ways = Ways {
             lanes: &mut self.lanes,
             near: &mut near,
+            held: &mut self.held,
             far: &mut self.outgoing,
         };
         f(&mut self.end, &mut ways);

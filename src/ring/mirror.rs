@@ -14,8 +14,8 @@
 
 use super::consumer::checked;
 use super::{
-    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, NoRoom, Position, Producer, Read,
-    Violation, Write,
+    CELL_BYTES, Cursor, DropCounts, Ending, Kind, NoRoom, Position, Producer, Read, Violation,
+    Write,
     record::{MORE, parse_commit_word, record_bytes},
 };
 use crate::sync::Site;
@@ -181,12 +181,6 @@ impl<S: Read> Tail<S> {
     /// Whether there are records, or drops, that were not taken yet.
     pub fn has_something(&self) -> bool {
         self.load_commit_word() != 0 || DropCounts::load(&self.storage) != self.drops
-    }
-
-    /// How the producer closed, if it has. What it committed before is visible after this.
-    pub fn ending(&self) -> Option<Ending> {
-        // Partner: the release in `Producer::close`.
-        Ending::of(Site::CloseLoad.load_acquire(self.storage.control(Control::Closed)))
     }
 
     fn load_commit_word(&self) -> u64 {

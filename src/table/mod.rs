@@ -54,7 +54,7 @@ pub use heap::HeapWords;
 pub use layout::{Shape, ShapeError, bytes_for};
 pub use reader::{Read, TableReader, Value, Violation};
 pub use storage::{Words, WordsMut};
-pub use writer::{Stamp, StoreAtError, TableWriter, TooLarge};
+pub use writer::{Stamp, StoreAtError, TableWriter};
 
 /// What values are copied into: aligned to 16 bytes, used again and again.
 pub type Buf = rkyv::util::AlignedVec<16>;

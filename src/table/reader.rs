@@ -1,7 +1,7 @@
 //! The reading end of a table.
 
 use super::{
-    Buf, ShapeError, Words,
+    Buf, Shape, ShapeError, Words,
     layout::{GROUP_SLOTS, Header, Layout},
     slot::{Content, Description, SlotWords},
 };
@@ -17,6 +17,7 @@ pub struct TableReader<S> {
     groups: Box<[u64]>,
     walk: Walk,
     pass: Pass,
+    which: Which,
     /// Slots that could not be read for a writer in a hurry, in all.
     busy: u64,
     seen: u64,
@@ -35,6 +36,15 @@ struct Seen {
     vacated: bool,
 }
 
+/// Which values [`TableReader::poll`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// The newest of each slot.
+    Newest,
+    /// All that can be read, each slot's oldest first.
+    All,
+}
+
 /// Where [`TableReader::poll`] goes on.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
@@ -42,6 +52,8 @@ struct Walk {
     /// The next slot of the group, and the end of those that have been written.
     slot: u32,
     end: u32,
+    /// Of a slot whose values are given one by one: how many of its writes are looked at before the next slot's turn; else 0.
+    until: u64,
     /// Whether there may be something new in it.
     changed: bool,
     /// The group word before all its slots.
@@ -151,11 +163,13 @@ impl<S: Words> TableReader<S> {
                 group: layout.groups - 1,
                 slot: 0,
                 end: 0,
+                until: 0,
                 changed: false,
                 word: 0,
                 busy: 0,
             },
             pass: Pass::default(),
+            which: Which::Newest,
             busy: 0,
             seen: 0,
             storage,
@@ -163,9 +177,32 @@ impl<S: Words> TableReader<S> {
         })
     }
 
+    /// The same, but for [`TableReader::poll`], which gives all values that the table keeps, not only the newest of each
+    /// slot: those of a slot one behind the other, the oldest first.
+    ///
+    /// # Errors
+    /// As [`TableReader::open`].
+    pub fn open_for_all(storage: S) -> Result<Self, ShapeError> {
+        let reader = Self::open(storage)?;
+        Ok(Self {
+            which: Which::All,
+            ..reader
+        })
+    }
+
     /// The memory.
     pub fn storage(&self) -> &S {
         &self.storage
+    }
+
+    /// How the table is cut up.
+    pub fn shape(&self) -> Shape {
+        self.layout.shape
+    }
+
+    /// The longest value, in bytes, that an honest writer stores.
+    pub fn longest(&self) -> usize {
+        self.layout.longest
     }
 
     /// How many slots there are.
@@ -264,9 +301,13 @@ impl<S: Words> TableReader<S> {
         let group = self.walk.group;
         while self.walk.slot < self.walk.end {
             let slot = self.walk.slot;
-            self.walk.slot += 1;
-            if let Some(value) = self.visit(slot, out)? {
-                return Ok(Some(value));
+            let found = self.visit(slot, out)?;
+            if self.slots[slot as usize].writes >= self.walk.until {
+                self.walk.slot += 1;
+                self.walk.until = 0;
+            }
+            if found.is_some() {
+                return Ok(found);
             }
         }
         self.walk.changed = false;
@@ -291,6 +332,7 @@ impl<S: Words> TableReader<S> {
             group,
             slot: (group * GROUP_SLOTS) as u32,
             end: u32::try_from(used).map_or(end, |used| end.min(used)),
+            until: 0,
             changed: word != self.groups[group],
             word,
             busy: self.busy,
@@ -327,11 +369,21 @@ impl<S: Words> TableReader<S> {
             if writes < seen {
                 return Err(Violation::Writes { slot, writes, seen });
             }
-            if let Some(description) = self.words_of(slot).copy(writes - 1, out)? {
-                return self.take(slot, writes, description);
+            let write = match self.which {
+                Which::Newest => writes - 1,
+                Which::All => {
+                    if self.walk.until == 0 {
+                        self.walk.until = writes;
+                    }
+                    seen.max(writes.saturating_sub(self.history().into()))
+                }
+            };
+            if let Some(description) = self.words_of(slot).copy(write, out)? {
+                return self.take(slot, write + 1, description);
             }
         }
         self.busy += 1;
+        self.walk.until = 0;
         Ok(None)
     }
 

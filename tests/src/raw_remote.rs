@@ -36,7 +36,7 @@ impl RawRemote {
     pub fn join(address: &str) -> Self {
         let mut raw = Self::connect(address);
         raw.send_bytes(&Versions::OURS.encode());
-        raw.send_frame(&ToBroker::Hello { name: "raw".into() }, 0, 0);
+        raw.send_frame(&ToBroker::Hello { name: "raw".into() });
         raw.expect_preamble();
         assert!(matches!(raw.frame(), Some(ToClient::Welcome(_))));
         raw
@@ -55,7 +55,7 @@ impl RawRemote {
             epochs: SegmentSource::Descriptor,
             limits: Limits::default(),
         };
-        raw.send_frame(&ToClient::Welcome(welcome), 0, 0);
+        raw.send_frame(&ToClient::Welcome(welcome));
         raw
     }
 
@@ -83,9 +83,17 @@ impl RawRemote {
     }
 
     /// Sends a frame of the control path.
-    pub fn send_frame(&mut self, frame: &impl Frame, ring_bytes: u64, news_above: u64) {
-        let archive = frame.archive().unwrap();
-        self.send((1, ring_bytes, news_above, archive.to_vec()));
+    pub fn send_frame(&mut self, frame: &impl Frame) {
+        self.send((1, 0, 0, frame.archive().unwrap().to_vec()));
+    }
+
+    /// Sends a frame that offers a lane of so many bytes, behind a history, if there is one, with its bytes and how many
+    /// values of each topic it keeps.
+    pub fn send_offer(&mut self, frame: &impl Frame, bytes: u64, history: Option<(u64, u64)>) {
+        let (history_bytes, kept) = history.unwrap_or((0, 0));
+        let mut body = [history_bytes, kept].map(u64::to_le_bytes).concat();
+        body.extend_from_slice(&frame.archive().unwrap());
+        self.send((9, bytes, 0, body));
     }
 
     /// Sends bytes as often as the other side takes them, as long as it takes some within this time; how often it was.
@@ -113,11 +121,16 @@ impl RawRemote {
     /// The next frame; `None` when the other side has closed.
     pub fn frame<F: Frame>(&mut self) -> Option<F> {
         loop {
-            if let (1, _, _, body) = self.receive()? {
-                let mut aligned = AlignedVec::new();
-                aligned.extend_from_slice(&body);
-                return Some(F::from_archive(&aligned).unwrap());
-            }
+            let (kind, _, _, body) = self.receive()?;
+            // An offer has two numbers before its archive.
+            let start = match kind {
+                1 => 0,
+                9 => 16,
+                _ => continue,
+            };
+            let mut aligned = AlignedVec::new();
+            aligned.extend_from_slice(&body[start..]);
+            return Some(F::from_archive(&aligned).unwrap());
         }
     }
 

@@ -83,13 +83,15 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
     }
 }
 
-/// Reads a policy: `block-MILLISECONDS` or `drop`.
+/// Reads a policy: `block-MILLISECONDS`, `drop`, `oldest` or `conflate`.
 pub fn policy(text: &str) -> Overflow {
     match text.split_once('-') {
         Some(("block", deadline)) => Overflow::Block {
             deadline: Duration::from_millis(deadline.parse().unwrap()),
         },
         _ if text == "drop" => Overflow::DropNewest,
+        _ if text == "oldest" => Overflow::DropOldest,
+        _ if text == "conflate" => Overflow::Conflate,
         _ => panic!("no policy {text}"),
     }
 }
@@ -245,7 +247,7 @@ fn drop_and_wait(address: &str, topic: &str, count: u64, script: &mut Script) {
 pub struct Tally {
     /// Messages.
     pub got: u64,
-    /// Messages reported as lost.
+    /// Messages reported as lost, or as skipped by one that took their place.
     pub lost: u64,
     /// The number that comes next; `None` before the first message.
     pub next: Option<u64>,
@@ -269,8 +271,10 @@ impl Tally {
     fn receive_one(&mut self, subscriber: &mut Subscriber<Tick>) -> Option<GapCause> {
         match subscriber.recv() {
             Ok(tick) => {
-                let number = tick.checked();
-                assert_eq!(number, self.next.unwrap_or(number), "after {self:?}");
+                let (number, skipped) = (tick.checked(), tick.skipped());
+                let next = self.next.map_or(number, |next| next + skipped);
+                assert_eq!(number, next, "after {self:?}");
+                self.lost += skipped;
                 assert_eq!(tick.sequence(), self.got + self.lost);
                 self.next = Some(number + 1);
                 self.got += 1;

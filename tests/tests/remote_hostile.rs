@@ -11,7 +11,7 @@ use ringmain::wire::{
     ToBroker, ToClient, Versions,
 };
 use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
-use ringmain_tests::raw_remote::packet;
+use ringmain_tests::raw_remote::{RawPacket, packet};
 use ringmain_tests::{Peer, RawRemote, Transport, eventually, usage};
 
 /// How long a silent peer is waited for here.
@@ -75,15 +75,11 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
         history: 0,
         conflates: true,
     };
-    raw.send_frame(
-        &ToBroker::OpenPublisher {
-            request: 1,
-            publisher: 1,
-            spec,
-        },
-        0,
-        0,
-    );
+    raw.send_frame(&ToBroker::OpenPublisher {
+        request: 1,
+        publisher: 1,
+        spec,
+    });
     loop {
         if let ToClient::Routes { changes, .. } = raw.frame().unwrap() {
             let [RouteChange::Set(route)] = &changes[..] else {
@@ -95,17 +91,23 @@ fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
 }
 
 fn offer(raw: &mut RawRemote, lane: u64, ring_bytes: u64) {
-    let segment = SegmentSource::Descriptor;
-    raw.send_frame(
-        &ToBroker::OfferLane {
-            lane,
-            medium: Medium::Ring,
-            segment,
-            history: None,
-        },
-        ring_bytes,
-        0,
-    );
+    offer_medium(raw, lane, Medium::Ring, ring_bytes, None);
+}
+
+fn offer_medium(
+    raw: &mut RawRemote,
+    lane: u64,
+    medium: Medium,
+    bytes: u64,
+    history: Option<(u64, u64)>,
+) {
+    let frame = ToBroker::OfferLane {
+        lane,
+        medium,
+        segment: SegmentSource::Descriptor,
+        history: history.map(|_| SegmentSource::Descriptor),
+    };
+    raw.send_offer(&frame, bytes, history);
 }
 
 /// The records of a topic definition and of messages with it.
@@ -120,6 +122,20 @@ fn records(messages: usize) -> Vec<u8> {
     record(3, b"t");
     (0..messages).for_each(|_| record(1, &[7; 64]));
     bytes
+}
+
+/// A record of a lossy ring.
+fn parcel(lane: u64, number: u64, position: u64, len: usize) -> RawPacket {
+    let body = [&position.to_le_bytes()[..], &vec![7; len]].concat();
+    (10, lane, number, body)
+}
+
+/// A value of a table, of one message.
+fn value(lane: u64, sequence: u64, number: u64, slot: u32, len: usize) -> RawPacket {
+    let mut body = number.to_le_bytes().to_vec();
+    body.extend([slot, 1].map(u32::to_le_bytes).concat());
+    body.resize(16 + len, 7);
+    (11, lane, sequence, body)
 }
 
 fn next_gap(subscriber: &mut Subscriber<Bytes>) -> (u64, Gap) {
@@ -145,7 +161,14 @@ fn whoever_breaks_the_format_is_dropped() {
         |kind: u32| [&u32::MAX.to_le_bytes()[..], &kind.to_le_bytes(), &[0; 24]].concat();
     let cases = [
         packet(0, 0, 0, &[]),
-        packet(9, 0, 0, &[]),
+        packet(15, 0, 0, &[]),
+        packet(9, 0, 0, b"short"),
+        packet(9, 4096, 0, &[0xff; 16]),
+        packet(10, 1, 0, b"short"),
+        packet(11, 1, 1, b"short"),
+        packet(12, 1, 1, &[0; 17]),
+        packet(13, 1, 1, b"complete has no body"),
+        packet(14, 1, 1, b"start has no body"),
         packet(1, 0, 0, b"no archive"),
         packet(3, 1, 0, b"short"),
         packet(5, 1, 7, &[]),
@@ -181,8 +204,13 @@ fn a_lane_that_nobody_decided_gets_no_ring() {
         raw.send((2, lane, 0, records(1)));
         raw.send((4, lane, 64, Vec::new()));
         raw.send((5, lane, 1, Vec::new()));
+        offer_medium(&mut raw, lane, Medium::Table, 1 << 20, Some((1 << 20, 3)));
+        raw.send(parcel(lane, 0, 64, 32));
+        raw.send(value(lane, 1, 0, 0, 32));
+        raw.send((13, lane, 9, Vec::new()));
+        raw.send((14, lane, 9, Vec::new()));
     }
-    raw.send_frame(&ToBroker::Ping { request: 5 }, 0, 0);
+    raw.send_frame(&ToBroker::Ping { request: 5 });
     assert_eq!(raw.frame(), Some(ToClient::Pong { request: 5 }));
     assert_eq!(usage::segments(broker), before);
 }
@@ -229,15 +257,11 @@ fn records_for_another_position_and_cursors_ahead_are_refused() {
         queue: None,
         history: HistoryUse::None,
     };
-    raw.send_frame(
-        &ToBroker::OpenSubscriber {
-            request: 1,
-            subscriber: 1,
-            spec,
-        },
-        0,
-        0,
-    );
+    raw.send_frame(&ToBroker::OpenSubscriber {
+        request: 1,
+        subscriber: 1,
+        spec,
+    });
     let lane = loop {
         if let ToClient::LaneOffered { lane, .. } = raw.frame().unwrap() {
             break lane;
@@ -247,6 +271,93 @@ fn records_for_another_position_and_cursors_ahead_are_refused() {
     assert!(raw.is_dropped());
     bus.assert_alone();
     bus.assert_well();
+}
+
+#[test]
+fn contents_that_have_no_place_in_a_lane_end_the_connection() {
+    let mut bus = Bus::new("contents");
+    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
+    let kept = Some((1 << 14, 3));
+    type Packets = fn(u64) -> Vec<RawPacket>;
+    let cases: &[(Medium, Option<(u64, u64)>, Packets)] = &[
+        // A lossy ring: numbers and positions only rise, and a record is a third of it at most.
+        (Medium::LossyRing, None, |lane| {
+            vec![parcel(lane, 5, 64, 32), parcel(lane, 5, 128, 32)]
+        }),
+        (Medium::LossyRing, None, |lane| {
+            vec![parcel(lane, 5, 64, 32), parcel(lane, 6, 64, 32)]
+        }),
+        (Medium::LossyRing, None, |lane| vec![parcel(lane, 5, 0, 32)]),
+        (Medium::LossyRing, None, |lane| {
+            vec![parcel(lane, 0, 8192, 6000)]
+        }),
+        (Medium::LossyRing, None, |lane| {
+            vec![value(lane, 1, 0, 0, 32)]
+        }),
+        (Medium::LossyRing, None, |lane| {
+            vec![(2, lane, 0, records(1))]
+        }),
+        (Medium::LossyRing, None, |lane| {
+            vec![(3, lane, 0, vec![0; 16])]
+        }),
+        (Medium::LossyRing, None, |lane| vec![(14, lane, 1, vec![])]),
+        // A table: the slot is one, sequences and numbers only rise, values have room.
+        (Medium::Table, None, |lane| {
+            vec![value(lane, 1, 0, 1 << 20, 32)]
+        }),
+        (Medium::Table, None, |lane| vec![value(lane, 0, 0, 0, 32)]),
+        (Medium::Table, None, |lane| {
+            vec![value(lane, 7, 0, 0, 32), value(lane, 6, 1, 0, 32)]
+        }),
+        (Medium::Table, None, |lane| {
+            vec![value(lane, 7, 5, 0, 32), value(lane, 8, 5, 0, 32)]
+        }),
+        (Medium::Table, None, |lane| {
+            vec![value(lane, 1, u64::MAX, 0, 32)]
+        }),
+        (Medium::Table, None, |lane| {
+            vec![value(lane, 1, 0, 0, 15_000)]
+        }),
+        (Medium::Table, None, |lane| vec![parcel(lane, 0, 64, 32)]),
+        (Medium::Table, None, |lane| vec![(12, lane, 0, vec![0; 16])]),
+        (Medium::Table, None, |lane| vec![(14, lane, 1, vec![])]),
+        // A ring behind a history: all of that first, none of it behind.
+        (Medium::Ring, kept, |lane| vec![(2, lane, 0, records(1))]),
+        (Medium::Ring, kept, |lane| vec![(14, lane, 0, vec![])]),
+        (Medium::Ring, kept, |lane| {
+            vec![value(lane, 1, 0, 1 << 20, 32)]
+        }),
+        (Medium::Ring, kept, |lane| {
+            vec![(14, lane, 1, vec![]), value(lane, 1, 0, 0, 32)]
+        }),
+        (Medium::Ring, kept, |lane| {
+            vec![(14, lane, 1, vec![]), (14, lane, 2, vec![])]
+        }),
+        (Medium::Ring, None, |lane| vec![(13, lane, 1, vec![])]),
+    ];
+    for (number, (medium, history, packets)) in cases.iter().enumerate() {
+        let (mut raw, lane) = open_publisher(&bus);
+        offer_medium(&mut raw, lane, *medium, 1 << 14, *history);
+        for packet in packets(lane) {
+            raw.send(packet);
+        }
+        // Whoever was not dropped would be answered.
+        raw.send_frame(&ToBroker::Ping { request: 9 });
+        while let Some(frame) = raw.frame::<ToClient>() {
+            assert_ne!(frame, ToClient::Pong { request: 9 }, "case {number}");
+        }
+        // What came before the packet is a lane's fault at worst.
+        loop {
+            match subscriber.recv().map(drop) {
+                Err(RecvError::Gap(gap)) if gap.cause == GapCause::TransportLost => break,
+                Err(RecvError::Lane { .. }) => break,
+                Err(RecvError::Gap(_)) | Ok(()) => {}
+                Err(error) => panic!("{number}: {error}"),
+            }
+        }
+        bus.assert_well();
+    }
+    bus.assert_alone();
 }
 
 #[test]
@@ -260,6 +371,26 @@ fn rings_beyond_the_limit_are_refused() {
             Err(RecvError::Lane { publisher, .. }) => assert_eq!(publisher, "raw"),
             other => panic!("{ring_bytes}: {}", other.is_ok()),
         }
+    }
+    for (medium, bytes, history) in [
+        (Medium::LossyRing, 128 << 20, None),
+        (Medium::Table, 128 << 20, None),
+        (Medium::Table, 4097, None),
+        (Medium::Ring, 4096, Some((128 << 20, 1))),
+        (Medium::Ring, 4096, Some((0, 1))),
+        (Medium::Ring, 4096, Some((4096, 0))),
+        (Medium::Ring, 4096, Some((4096, 1 << 16))),
+        // No room for so many values of one topic.
+        (Medium::Table, 4096, Some((4096, 1 << 10))),
+        (Medium::History, 0, Some((4096, 1))),
+    ] {
+        let (mut raw, lane) = open_publisher(&bus);
+        offer_medium(&mut raw, lane, medium, bytes, history);
+        let refused = subscriber.recv().map(drop);
+        assert!(
+            matches!(&refused, Err(RecvError::Lane { publisher, .. }) if publisher == "raw"),
+            "{medium:?} {bytes} {history:?}: {refused:?}"
+        );
     }
     bus.assert_well();
     bus.assert_alone();

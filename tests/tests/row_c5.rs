@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringmain::rkyv;
 use ringmain::{Overflow, Publisher, RecvError, RequestError, Subscriber};
-use ringmain_tests::{Bus, Tick, Transport, eventually, on_each_local_transport};
+use ringmain_tests::{Bus, Tick, Transport, eventually, on_each_transport};
 
 /// A message of which each counts.
 #[derive(rkyv::Archive, rkyv::Serialize, ringmain::Message)]
@@ -29,7 +29,7 @@ fn subscriber(bus: &Bus, overflow: Overflow) -> Subscriber<Tick> {
 
 #[test]
 fn c5_a_stalled_conflating_subscriber_gets_last_values_and_exact_counts() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let mut subscriber = subscriber(bus, Overflow::Conflate);
         let mut publisher = publisher(bus);
         for number in 0..10_000 {
@@ -57,7 +57,7 @@ fn c5_a_stalled_conflating_subscriber_gets_last_values_and_exact_counts() {
 
 #[test]
 fn c5_a_conflating_subscriber_wakes_and_keeps_the_order_of_each_topic() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let mut subscriber = subscriber(bus, Overflow::Conflate);
         let mut publisher = publisher(bus);
         let thread = std::thread::spawn(move || {
@@ -83,7 +83,7 @@ fn c5_a_conflating_subscriber_wakes_and_keeps_the_order_of_each_topic() {
 
 #[test]
 fn c5_groups_are_never_cut() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let mut subscriber = subscriber(bus, Overflow::Conflate);
         let mut publisher = publisher(bus);
         let topic = publisher.resolve("t/group").unwrap();
@@ -114,7 +114,7 @@ fn c5_groups_are_never_cut() {
 
 #[test]
 fn c5_types_can_refuse_it() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let client = bus.client("client");
         let typed = client
             .subscriber::<Delta>("book")
@@ -132,7 +132,7 @@ fn c5_types_can_refuse_it() {
 
 #[test]
 fn c5_a_type_that_refuses_it_later_is_not_conflated_but_told_as_gaps() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let client = bus.client("client");
         let tool = client.subscriber::<ringmain::AnyMessage>("book");
         let mut tool = tool.overflow(Overflow::Conflate).open().unwrap();
@@ -158,7 +158,7 @@ fn c5_a_type_that_refuses_it_later_is_not_conflated_but_told_as_gaps() {
 
 #[test]
 fn c2_the_oldest_give_way_and_are_told_as_one_gap() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         let mut subscriber = subscriber(bus, Overflow::DropOldest);
         let mut publisher = publisher(bus);
         for number in 0..10_000 {
@@ -189,7 +189,7 @@ fn c2_the_oldest_give_way_and_are_told_as_one_gap() {
 
 #[test]
 fn c2_the_newest_messages_of_a_publisher_that_has_gone_are_read() {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         for overflow in [Overflow::DropOldest, Overflow::Conflate] {
             let mut subscriber = subscriber(bus, overflow);
             let mut publisher = publisher(bus);

@@ -20,6 +20,8 @@ use super::PublishError;
 pub(super) struct Copies {
     lanes: Slab<CopyLane>,
     history: Option<History>,
+    /// Who is woken for what comes into the history alone: relays, which have nothing else to wake them.
+    watchers: Vec<(PeerCursor, Peer)>,
     parcel: Parcel,
     /// By topic id.
     topics: Vec<Matched>,
@@ -159,6 +161,14 @@ impl Copies {
         }
     }
 
+    /// Somebody has answered whose lane is the history.
+    pub(super) fn watch(&mut self, answer: (PeerCursor, Peer)) {
+        self.watchers.retain(|(cursor, _)| !cursor.is_closed());
+        if self.history.is_some() {
+            self.watchers.push(answer);
+        }
+    }
+
     fn lane_mut(&mut self, lane: LaneId) -> Option<&mut CopyLane> {
         let mut lanes = self.lanes.iter_mut().map(|(_, other)| other);
         lanes.find(|other| other.lane == lane)
@@ -175,12 +185,14 @@ impl Copies {
         if let Some(history) = &self.history {
             history.gate.memory().close();
         }
+        self.watchers.iter().for_each(|(_, peer)| peer.ring());
     }
 
     /// For a forked child.
     pub(super) fn abandon(&mut self) {
         std::mem::forget(std::mem::take(&mut self.lanes));
         std::mem::forget(self.history.take());
+        std::mem::forget(std::mem::take(&mut self.watchers));
     }
 
     /// The oldest lane of the client of this name, of those that take the topic.
@@ -205,6 +217,7 @@ impl Copies {
         let Self {
             lanes,
             history,
+            watchers,
             parcel,
             topics,
             version,
@@ -235,6 +248,9 @@ impl Copies {
 
         if let Some(history) = &mut history {
             history.keep(matched.key, parcel);
+            for (cursor, peer) in watchers {
+                peer.wake_if_parked(cursor.parked());
+            }
         }
         let mut copied = Copied::default();
         for &key in &matched.lanes {

@@ -80,8 +80,10 @@ impl Outbound {
                 }
                 WriterCommand::Attach { lane, cursor, peer } => {
                     let answer = self.copies.attach(lane, (cursor, peer));
-                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
-                        lane.writer.attach(cursor, peer);
+                    match (self.lane_mut(lane), answer) {
+                        (Some(lane), Some((cursor, peer))) => lane.writer.attach(cursor, peer),
+                        (None, Some(answer)) => self.copies.watch(answer),
+                        (_, None) => {}
                     }
                 }
                 WriterCommand::End { lane } => self.part_from(lane),

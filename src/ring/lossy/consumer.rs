@@ -58,6 +58,11 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
         &self.cursor
     }
 
+    /// Where the next record is looked for: everything before it is read or missed.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// Copies the payload of the next record into `out`, in place of what is there, and passes over the record; gives its number.
     /// `None`, with `out` empty: there is nothing; or the producer has overtaken us several times meanwhile, and
     /// [`has_something`](Self::has_something) is true. Never blocks.

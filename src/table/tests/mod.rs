@@ -5,6 +5,7 @@ mod hostile;
 mod model;
 mod stress;
 
+use super::writer::TooLarge;
 use super::*;
 
 fn ends(bytes: usize, shape: Shape) -> (TableWriter<HeapWords>, TableReader<HeapWords>) {
@@ -101,6 +102,51 @@ fn a_history_is_read_newest_first() {
     }
     assert_eq!(read(&reader, 1, 0), None);
     assert_eq!(read(&reader, 3, 0), None);
+}
+
+#[test]
+fn a_reader_for_all_gets_what_is_kept_oldest_first_and_then_what_comes() {
+    let words = HeapWords::new(8192);
+    let shape = Shape { slots: 3, cells: 4 };
+    let mut writer = TableWriter::new(words.clone(), shape).unwrap();
+    let mut reader = TableReader::open_for_all(words).unwrap();
+    let sequences = |reader: &mut TableReader<HeapWords>| {
+        let mut found = Vec::new();
+        while let Some(value) = reader.poll(&mut Buf::new()).unwrap() {
+            assert!(!value.vacated);
+            found.push((value.slot, value.sequence, value.skipped));
+        }
+        found
+    };
+    for key in [1, 2, 1, 1, 1, 2, 1] {
+        writer.store(key, 1, &[&[0; 8]]).unwrap();
+    }
+    let kept = [(0, 4, 2), (0, 5, 0), (0, 7, 0), (1, 2, 0), (1, 6, 0)];
+    assert_eq!(sequences(&mut reader), kept);
+    assert_eq!(reader.seen(), writer.sequence());
+    for key in [2, 1, 2] {
+        writer.store(key, 1, &[&[0; 8]]).unwrap();
+    }
+    assert_eq!(sequences(&mut reader), [(0, 9, 0), (1, 8, 0), (1, 10, 0)]);
+    // A topic that never rests does not keep others waiting.
+    writer.store(2, 1, &[&[0; 8]]).unwrap();
+    let mut slots = Vec::new();
+    while slots.last() != Some(&1) && slots.len() < 9 {
+        writer.store(1, 1, &[&[0; 8]]).unwrap();
+        let value = reader.poll(&mut Buf::new()).unwrap();
+        slots.extend(value.map(|value| value.slot));
+    }
+    assert_eq!(slots, [0, 1]);
+    // What is vacated is told once.
+    for key in [3, 4] {
+        writer.store(key, 1, &[&[0; 8]]).unwrap();
+    }
+    let mut vacated = 0;
+    while let Some(value) = reader.poll(&mut Buf::new()).unwrap() {
+        vacated += u32::from(value.vacated);
+    }
+    assert_eq!(vacated, 1);
+    assert!(!reader.has_something());
 }
 
 #[test]
