@@ -279,7 +279,8 @@ fn contents_that_have_no_place_in_a_lane_end_the_connection() {
     let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
     let kept = Some((1 << 14, 3));
     type Packets = fn(u64) -> Vec<RawPacket>;
-    let cases: &[(Medium, Option<(u64, u64)>, Packets)] = &[
+    type Case = (Medium, Option<(u64, u64)>, Packets);
+    let cases: &[Case] = &[
         // A lossy ring: numbers and positions only rise, and a record is a third of it at most.
         (Medium::LossyRing, None, |lane| {
             vec![parcel(lane, 5, 64, 32), parcel(lane, 5, 128, 32)]
