@@ -11,6 +11,7 @@ pub mod message;
 pub mod patience;
 pub mod peer;
 pub mod raw;
+pub mod raw_publisher;
 pub mod raw_remote;
 #[cfg(doctest)]
 mod readme;

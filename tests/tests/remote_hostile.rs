@@ -5,137 +5,15 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ringmain::broker::Broker;
-use ringmain::message::{Bytes, Message, MessageType};
-use ringmain::wire::{
-    HistoryUse, Medium, PublisherSpec, Refusal, RouteChange, SegmentSource, SubscriberSpec,
-    ToBroker, ToClient, Versions,
-};
-use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, Publisher, RecvError, Subscriber};
-use ringmain_tests::raw_remote::{RawPacket, packet};
-use ringmain_tests::{Peer, RawRemote, Transport, eventually, usage};
-
-/// How long a silent peer is waited for here.
-const PATIENCE: Duration = Duration::from_millis(800);
-
-/// A broker, and two clients that do nothing wrong.
-struct Bus {
-    _broker: Broker,
-    address: String,
-    client: Client,
-    publisher: Publisher<Bytes>,
-    subscriber: Subscriber<Bytes>,
-}
-
-impl Bus {
-    fn new(name: &str) -> Self {
-        let broker = Broker::builder()
-            .listen(format!("memory:hostile-{name}").parse().unwrap())
-            .listen("tcp://127.0.0.1:0".parse().unwrap())
-            .peer_timeout(PATIENCE)
-            .start()
-            .unwrap();
-        let client = Client::connect(&broker.addresses()[0].to_string()).unwrap();
-        let publisher = client.publisher::<Bytes>("good").open().unwrap();
-        let subscriber = client.subscriber::<Bytes>("good").open().unwrap();
-        Self {
-            address: broker.addresses()[1].to_string(),
-            _broker: broker,
-            client,
-            publisher,
-            subscriber,
-        }
-    }
-
-    fn assert_well(&mut self) {
-        let delivery = self.publisher.publish("good", Bytes::new(b"x")).unwrap();
-        assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
-        assert_eq!(&*self.subscriber.recv().unwrap(), b"x");
-        self.client.ping().unwrap();
-    }
-
-    fn assert_alone(&self) {
-        eventually("the others are gone", || {
-            self.client.clients().unwrap().len() == 1
-        });
-    }
-}
-
-fn type_of_bytes() -> MessageType {
-    <Bytes as Message>::message_type().clone()
-}
-
-/// Joins as a publisher to `t`; gives the lane to the one subscriber there is.
-fn open_publisher(bus: &Bus) -> (RawRemote, u64) {
-    let mut raw = RawRemote::join(&bus.address);
-    let spec = PublisherSpec {
-        topic: "t".into(),
-        message_type: type_of_bytes(),
-        max_message_bytes: 64,
-        block_cap: None,
-        history: 0,
-        conflates: true,
-    };
-    raw.send_frame(&ToBroker::OpenPublisher {
-        request: 1,
-        publisher: 1,
-        spec,
-    });
-    loop {
-        if let ToClient::Routes { changes, .. } = raw.frame().unwrap() {
-            let [RouteChange::Set(route)] = &changes[..] else {
-                panic!("{changes:?}")
-            };
-            return (raw, route.lane);
-        }
-    }
-}
+use ringmain::message::Bytes;
+use ringmain::wire::{HistoryUse, Medium, Refusal, SubscriberSpec, ToBroker, ToClient, Versions};
+use ringmain::{Client, ConnectError, Gap, GapCause, Overflow, RecvError, Subscriber};
+use ringmain_tests::raw_publisher::{self, Bystanders, open_publisher, parcel, records, value};
+use ringmain_tests::raw_remote::packet;
+use ringmain_tests::{Bus, Peer, RawRemote, Transport, eventually, usage};
 
 fn offer(raw: &mut RawRemote, lane: u64, ring_bytes: u64) {
-    offer_medium(raw, lane, Medium::Ring, ring_bytes, None);
-}
-
-fn offer_medium(
-    raw: &mut RawRemote,
-    lane: u64,
-    medium: Medium,
-    bytes: u64,
-    history: Option<(u64, u64)>,
-) {
-    let frame = ToBroker::OfferLane {
-        lane,
-        medium,
-        segment: SegmentSource::Descriptor,
-        history: history.map(|_| SegmentSource::Descriptor),
-    };
-    raw.send_offer(&frame, bytes, history);
-}
-
-/// The records of a topic definition and of messages with it.
-fn records(messages: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut record = |kind: u64, payload: &[u8]| {
-        bytes.extend((kind | (payload.len() as u64) << 32).to_le_bytes());
-        bytes.extend(0_u64.to_le_bytes());
-        bytes.extend_from_slice(payload);
-        bytes.resize(bytes.len().next_multiple_of(16), 0);
-    };
-    record(3, b"t");
-    (0..messages).for_each(|_| record(1, &[7; 64]));
-    bytes
-}
-
-/// A record of a lossy ring.
-fn parcel(lane: u64, number: u64, position: u64, len: usize) -> RawPacket {
-    let body = [&position.to_le_bytes()[..], &vec![7; len]].concat();
-    (10, lane, number, body)
-}
-
-/// A value of a table, of one message.
-fn value(lane: u64, sequence: u64, number: u64, slot: u32, len: usize) -> RawPacket {
-    let mut body = number.to_le_bytes().to_vec();
-    body.extend([slot, 1].map(u32::to_le_bytes).concat());
-    body.resize(16 + len, 7);
-    (11, lane, sequence, body)
+    raw_publisher::offer(raw, lane, Medium::Ring, ring_bytes, None);
 }
 
 fn next_gap(subscriber: &mut Subscriber<Bytes>) -> (u64, Gap) {
@@ -151,7 +29,7 @@ fn next_gap(subscriber: &mut Subscriber<Bytes>) -> (u64, Gap) {
 
 #[test]
 fn whoever_breaks_the_format_is_dropped() {
-    let mut bus = Bus::new("format");
+    let mut bus = Bystanders::new("format");
     let damaged = {
         let mut bytes = packet(7, 0, 0, &[]);
         bytes[24] ^= 1;
@@ -195,7 +73,7 @@ fn whoever_breaks_the_format_is_dropped() {
 #[test]
 fn a_lane_that_nobody_decided_gets_no_ring() {
     // Of no other test, so that its segments can be counted.
-    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let bus = Bus::start(Transport::Tcp);
     let broker = bus.broker_process().and_then(Peer::pid).unwrap();
     let mut raw = RawRemote::join(bus.address());
     let before = usage::segments(broker);
@@ -204,7 +82,7 @@ fn a_lane_that_nobody_decided_gets_no_ring() {
         raw.send((2, lane, 0, records(1)));
         raw.send((4, lane, 64, Vec::new()));
         raw.send((5, lane, 1, Vec::new()));
-        offer_medium(&mut raw, lane, Medium::Table, 1 << 20, Some((1 << 20, 3)));
+        raw_publisher::offer(&mut raw, lane, Medium::Table, 1 << 20, Some((1 << 20, 3)));
         raw.send(parcel(lane, 0, 64, 32));
         raw.send(value(lane, 1, 0, 0, 32));
         raw.send((13, lane, 9, Vec::new()));
@@ -217,7 +95,7 @@ fn a_lane_that_nobody_decided_gets_no_ring() {
 
 #[test]
 fn a_publisher_that_exceeds_its_credit_is_dropped_and_its_end_is_told() {
-    let mut bus = Bus::new("credit");
+    let mut bus = Bystanders::new("credit");
     let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
     let (mut raw, lane) = open_publisher(&bus);
     offer(&mut raw, lane, 4096);
@@ -238,7 +116,7 @@ fn a_publisher_that_exceeds_its_credit_is_dropped_and_its_end_is_told() {
 
 #[test]
 fn records_for_another_position_and_cursors_ahead_are_refused() {
-    let mut bus = Bus::new("position");
+    let mut bus = Bystanders::new("position");
     let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
     let (mut raw, lane) = open_publisher(&bus);
     offer(&mut raw, lane, 4096);
@@ -274,132 +152,8 @@ fn records_for_another_position_and_cursors_ahead_are_refused() {
 }
 
 #[test]
-fn contents_that_have_no_place_in_a_lane_end_the_connection() {
-    let mut bus = Bus::new("contents");
-    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
-    let kept = Some((1 << 14, 3));
-    type Packets = fn(u64) -> Vec<RawPacket>;
-    type Case = (Medium, Option<(u64, u64)>, Packets);
-    let cases: &[Case] = &[
-        // A lossy ring: numbers and positions only rise, and a record is a third of it at most.
-        (Medium::LossyRing, None, |lane| {
-            vec![parcel(lane, 5, 64, 32), parcel(lane, 5, 128, 32)]
-        }),
-        (Medium::LossyRing, None, |lane| {
-            vec![parcel(lane, 5, 64, 32), parcel(lane, 6, 64, 32)]
-        }),
-        (Medium::LossyRing, None, |lane| vec![parcel(lane, 5, 0, 32)]),
-        (Medium::LossyRing, None, |lane| {
-            vec![parcel(lane, 0, 8192, 6000)]
-        }),
-        (Medium::LossyRing, None, |lane| {
-            vec![value(lane, 1, 0, 0, 32)]
-        }),
-        (Medium::LossyRing, None, |lane| {
-            vec![(2, lane, 0, records(1))]
-        }),
-        (Medium::LossyRing, None, |lane| {
-            vec![(3, lane, 0, vec![0; 16])]
-        }),
-        (Medium::LossyRing, None, |lane| vec![(14, lane, 1, vec![])]),
-        // A table: the slot is one, sequences and numbers only rise, values have room.
-        (Medium::Table, None, |lane| {
-            vec![value(lane, 1, 0, 1 << 20, 32)]
-        }),
-        (Medium::Table, None, |lane| vec![value(lane, 0, 0, 0, 32)]),
-        (Medium::Table, None, |lane| {
-            vec![value(lane, 7, 0, 0, 32), value(lane, 6, 1, 0, 32)]
-        }),
-        (Medium::Table, None, |lane| {
-            vec![value(lane, 7, 5, 0, 32), value(lane, 8, 5, 0, 32)]
-        }),
-        (Medium::Table, None, |lane| {
-            vec![value(lane, 1, u64::MAX, 0, 32)]
-        }),
-        (Medium::Table, None, |lane| {
-            vec![value(lane, 1, 0, 0, 15_000)]
-        }),
-        (Medium::Table, None, |lane| vec![parcel(lane, 0, 64, 32)]),
-        (Medium::Table, None, |lane| vec![(12, lane, 0, vec![0; 16])]),
-        (Medium::Table, None, |lane| vec![(14, lane, 1, vec![])]),
-        // A ring behind a history: all of that first, none of it behind.
-        (Medium::Ring, kept, |lane| vec![(2, lane, 0, records(1))]),
-        (Medium::Ring, kept, |lane| vec![(14, lane, 0, vec![])]),
-        (Medium::Ring, kept, |lane| {
-            vec![value(lane, 1, 0, 1 << 20, 32)]
-        }),
-        (Medium::Ring, kept, |lane| {
-            vec![(14, lane, 1, vec![]), value(lane, 1, 0, 0, 32)]
-        }),
-        (Medium::Ring, kept, |lane| {
-            vec![(14, lane, 1, vec![]), (14, lane, 2, vec![])]
-        }),
-        (Medium::Ring, None, |lane| vec![(13, lane, 1, vec![])]),
-    ];
-    for (number, (medium, history, packets)) in cases.iter().enumerate() {
-        let (mut raw, lane) = open_publisher(&bus);
-        offer_medium(&mut raw, lane, *medium, 1 << 14, *history);
-        for packet in packets(lane) {
-            raw.send(packet);
-        }
-        // Whoever was not dropped would be answered.
-        raw.send_frame(&ToBroker::Ping { request: 9 });
-        while let Some(frame) = raw.frame::<ToClient>() {
-            assert_ne!(frame, ToClient::Pong { request: 9 }, "case {number}");
-        }
-        // What came before the packet is a lane's fault at worst.
-        loop {
-            match subscriber.recv().map(drop) {
-                Err(RecvError::Gap(gap)) if gap.cause == GapCause::TransportLost => break,
-                Err(RecvError::Lane { .. }) => break,
-                Err(RecvError::Gap(_)) | Ok(()) => {}
-                Err(error) => panic!("{number}: {error}"),
-            }
-        }
-        bus.assert_well();
-    }
-    bus.assert_alone();
-}
-
-#[test]
-fn rings_beyond_the_limit_are_refused() {
-    let mut bus = Bus::new("rings");
-    let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
-    for ring_bytes in [0, 1, 4097, 128 << 20, u64::MAX] {
-        let (mut raw, lane) = open_publisher(&bus);
-        offer(&mut raw, lane, ring_bytes);
-        match subscriber.recv() {
-            Err(RecvError::Lane { publisher, .. }) => assert_eq!(publisher, "raw"),
-            other => panic!("{ring_bytes}: {}", other.is_ok()),
-        }
-    }
-    for (medium, bytes, history) in [
-        (Medium::LossyRing, 128 << 20, None),
-        (Medium::Table, 128 << 20, None),
-        (Medium::Table, 4097, None),
-        (Medium::Ring, 4096, Some((128 << 20, 1))),
-        (Medium::Ring, 4096, Some((0, 1))),
-        (Medium::Ring, 4096, Some((4096, 0))),
-        (Medium::Ring, 4096, Some((4096, 1 << 16))),
-        // No room for so many values of one topic.
-        (Medium::Table, 4096, Some((4096, 1 << 10))),
-        (Medium::History, 0, Some((4096, 1))),
-    ] {
-        let (mut raw, lane) = open_publisher(&bus);
-        offer_medium(&mut raw, lane, medium, bytes, history);
-        let refused = subscriber.recv().map(drop);
-        assert!(
-            matches!(&refused, Err(RecvError::Lane { publisher, .. }) if publisher == "raw"),
-            "{medium:?} {bytes} {history:?}: {refused:?}"
-        );
-    }
-    bus.assert_well();
-    bus.assert_alone();
-}
-
-#[test]
 fn whoever_falls_silent_is_dropped_wherever_it_stopped() {
-    let mut bus = Bus::new("silent");
+    let mut bus = Bystanders::new("silent");
     let preamble = Versions::OURS.encode();
     let hello = packet(
         1,
@@ -429,7 +183,7 @@ fn whoever_falls_silent_is_dropped_wherever_it_stopped() {
 
 #[test]
 fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
-    let mut bus = Bus::new("dribble");
+    let mut bus = Bystanders::new("dribble");
     let mut subscriber = bus.client.subscriber::<Bytes>("t").open().unwrap();
     let (mut raw, lane) = open_publisher(&bus);
     offer(&mut raw, lane, 4096);
@@ -445,7 +199,7 @@ fn bytes_that_come_one_by_one_are_as_good_as_all_at_once() {
 /// More at once than a relay takes in one turn: what is left lies in no socket that would wake it.
 #[test]
 fn as_many_answers_come_as_requests_at_once() {
-    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let bus = Bus::start(Transport::Tcp);
     let mut raw = RawRemote::join(bus.address());
     let pings: Vec<_> = (1..=60)
         .flat_map(|request| packet(1, 0, 0, &ToBroker::Ping { request }.archive_bytes()))
@@ -461,7 +215,7 @@ fn as_many_answers_come_as_requests_at_once() {
 /// A busy peer must not take a busy relay for a silent one.
 #[test]
 fn a_peer_that_never_pauses_is_told_that_the_broker_lives() {
-    let mut bus = Bus::new("busy");
+    let mut bus = Bystanders::new("busy");
     let mut raw = RawRemote::join(&bus.address);
     let mut flood = raw.try_clone().unwrap();
     let is_told = AtomicBool::new(false);
@@ -526,7 +280,7 @@ fn whoever_does_not_join_loses_its_place_and_who_finds_none_is_told() {
 
 #[test]
 fn connecting_again_and_again_leaves_nothing() {
-    let bus = ringmain_tests::Bus::start(Transport::Tcp);
+    let bus = Bus::start(Transport::Tcp);
     let broker = bus.broker_process().and_then(Peer::pid).unwrap();
     let usage = || (usage::threads(broker), usage::descriptors(broker));
     let before = usage();
