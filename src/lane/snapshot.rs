@@ -6,7 +6,7 @@
 use crate::message::{Host, Timestamp};
 use crate::ring::{Control, Read};
 use crate::sync::load_acquire;
-use crate::table::{self, TableReader};
+use crate::table::TableReader;
 use crate::topic::{Selection, Topic};
 
 use super::copy_reader::host;
@@ -19,11 +19,8 @@ pub struct Snapshot {
     lane: PeerMedium,
     parcel: Unpacked,
     given: bool,
-    /// The slot that is looked at, and which of its values.
-    slot: u32,
-    back: u32,
-    /// Number of the last value of the slot that was given; 0 if there is none.
-    last: u64,
+    /// Of the value that is given, within the history.
+    number: u64,
     /// What the subscriber takes of it.
     selection: Selection,
     host: Host,
@@ -40,15 +37,12 @@ impl Snapshot {
         selection: Selection,
     ) -> Result<Self, LaneError> {
         let host = host(&lane);
-        let table = TableReader::open(history)?;
         Ok(Self {
-            back: table.history(),
-            table,
+            table: TableReader::open_for_all(history)?,
             lane,
             parcel: Unpacked::default(),
             given: false,
-            slot: 0,
-            last: 0,
+            number: 0,
             selection,
             host,
         })
@@ -77,35 +71,27 @@ impl Snapshot {
             0 => return Ok(Some(Next::Empty)),
             start => start,
         };
-        while self.slot < self.table.slots() {
-            if self.back == 0 {
-                self.slot += 1;
-                self.back = self.table.history();
-                self.last = 0;
-                continue;
+        for _ in 0..MOST_LOOKS {
+            // All that was written before is given then; what was not had to give way to something that comes in the lane.
+            if self.table.seen() >= start {
+                return Ok(None);
             }
-            match self
-                .table
-                .read(self.slot, self.back - 1, self.parcel.buffer())?
-            {
-                table::Read::Busy => return Ok(Some(Next::Empty)),
-                table::Read::None => self.back -= 1,
-                table::Read::Value(value) => {
-                    self.back -= 1;
-                    // Those that come later come in the lane.
-                    let is_news = value.sequence > self.last && value.sequence < start;
-                    if is_news {
-                        self.last = value.sequence;
-                        self.parcel.open(self.host)?;
-                        if self.advance()? {
-                            self.given = true;
-                            return Ok(Some(Next::Message));
-                        }
+            match self.table.poll(self.parcel.buffer())? {
+                Some(value) if value.vacated || value.sequence >= start => {}
+                Some(value) => {
+                    self.number = value.sequence;
+                    self.parcel.open(self.host)?;
+                    if self.advance()? {
+                        self.given = true;
+                        return Ok(Some(Next::Message));
                     }
                 }
+                None if has_ended && !self.table.has_something() => return Ok(None),
+                // Done, or the publisher has written to a topic faster than it could be read.
+                None => {}
             }
         }
-        Ok(None)
+        Ok(Some(Next::Empty))
     }
 
     /// Goes on to the next message of the parcel that is wanted.
@@ -141,7 +127,7 @@ impl Snapshot {
 
     /// Its number among all that the publisher has kept.
     pub fn sequence(&self) -> u64 {
-        self.last
+        self.number
     }
 
     /// Gives it back.
@@ -149,3 +135,6 @@ impl Snapshot {
         self.given = false;
     }
 }
+
+/// Values that are passed over before the caller has its turn again.
+const MOST_LOOKS: u32 = 256;
