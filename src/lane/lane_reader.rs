@@ -224,6 +224,11 @@ impl LaneReader {
         }
     }
 
+    /// Whether the lane is what the publisher has kept, to be looked at.
+    pub fn is_history(&self) -> bool {
+        matches!(self, Self::History(_))
+    }
+
     /// What the publisher has kept, where that is to be looked at.
     pub fn history(&mut self) -> Option<&mut HistoryReader> {
         match self {

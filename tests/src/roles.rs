@@ -3,6 +3,7 @@
 mod bounded;
 mod doomed;
 mod forking;
+mod looker;
 mod many_async;
 mod quiet;
 mod remote;
@@ -44,6 +45,8 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("seeded", [address, topic, seed, end]) => {
             seeded::seeded(address, topic, seed.parse().unwrap(), end, script);
         }
+        ("keeper", [address, topic]) => looker::keeper(address, topic, script),
+        ("looker", [address, topic]) => looker::looker(address, topic, script),
         ("unsure", [address, topic, way]) => unsure(address, topic, way, script),
         ("quiet-publisher", [address, topic, count]) => {
             quiet::publisher(address, topic, count.parse().unwrap(), script);

@@ -51,8 +51,11 @@ impl Control {
                         },
                     );
                 }
-                Effect::WakeReader { subscriber } => {
+                Effect::WakeReader { subscriber, lane } => {
                     if let Some(port) = self.subscribers.get(&subscriber) {
+                        // Of a publisher that is gone there is nothing left to look at.
+                        port.mailbox
+                            .take_back(|other| other.is_look(lane), |_| true);
                         port.mailbox.bell().ring();
                     }
                 }

@@ -189,6 +189,11 @@ impl Control {
                 port.mailbox
                     .post_instead_of(is_void, WriterCommand::Change(change));
             }
+            // Nor what is over before it has learned of it.
+            Post::Writer(port, WriterCommand::End { lane })
+                if port
+                    .mailbox
+                    .take_back(|other| other.is_of(lane), WriterCommand::begins) => {}
             Post::Writer(port, command) => port.post(command),
             Post::Attach(port, command, subscriber) => {
                 port.mailbox.post(command);
@@ -197,6 +202,11 @@ impl Control {
             // No broker refuses so many lanes to a subscriber that does not listen.
             Post::Reader(port, ReaderCommand::Refused { .. })
                 if port.mailbox.len() >= MOST_REFUSED => {}
+            // There is nothing left to look at.
+            Post::Reader(port, ReaderCommand::End { lane })
+                if port
+                    .mailbox
+                    .take_back(|other| other.is_look(lane), |_| true) => {}
             Post::Reader(port, command) => port.mailbox.post(command),
             // A requester that has given up does not listen.
             Post::Reply(replies, reply) => drop(replies.send(reply)),

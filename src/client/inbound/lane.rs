@@ -24,6 +24,13 @@ pub(in crate::client) enum ReaderCommand {
     },
 }
 
+impl ReaderCommand {
+    /// Whether it tells of this lane, and that is a history to be looked at.
+    pub(in crate::client) fn is_look(&self, lane: LaneId) -> bool {
+        matches!(self, Self::Add(of) if of.lane == lane && of.reader.is_history())
+    }
+}
+
 /// A lane of a subscriber.
 pub(in crate::client) struct InLane {
     pub(super) lane: LaneId,

@@ -21,7 +21,7 @@ pub(super) struct Copies {
     lanes: Slab<CopyLane>,
     history: Option<History>,
     /// Who is woken for what comes into the history alone: relays, which have nothing else to wake them.
-    watchers: Vec<(PeerCursor, Peer)>,
+    watchers: Vec<Watcher>,
     parcel: Parcel,
     /// By topic id.
     topics: Vec<Matched>,
@@ -80,6 +80,13 @@ impl Gate {
     pub(super) fn lock(&self) -> MutexGuard<'_, u64> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Somebody who looks at the history, and sleeps in between.
+struct Watcher {
+    lane: LaneId,
+    cursor: PeerCursor,
+    peer: Peer,
 }
 
 /// What has become of messages.
@@ -162,10 +169,9 @@ impl Copies {
     }
 
     /// Somebody has answered whose lane is the history.
-    pub(super) fn watch(&mut self, answer: (PeerCursor, Peer)) {
-        self.watchers.retain(|(cursor, _)| !cursor.is_closed());
+    pub(super) fn watch(&mut self, lane: LaneId, (cursor, peer): (PeerCursor, Peer)) {
         if self.history.is_some() {
-            self.watchers.push(answer);
+            self.watchers.push(Watcher { lane, cursor, peer });
         }
     }
 
@@ -176,6 +182,7 @@ impl Copies {
 
     pub(super) fn remove(&mut self, lane: LaneId) {
         self.lanes.retain(|_, other| other.lane != lane);
+        self.watchers.retain(|other| other.lane != lane);
         self.version += 1;
     }
 
@@ -185,7 +192,7 @@ impl Copies {
         if let Some(history) = &self.history {
             history.gate.memory().close();
         }
-        self.watchers.iter().for_each(|(_, peer)| peer.ring());
+        self.watchers.iter().for_each(|watcher| watcher.peer.ring());
     }
 
     /// For a forked child.
@@ -248,7 +255,7 @@ impl Copies {
 
         if let Some(history) = &mut history {
             history.keep(matched.key, parcel);
-            for (cursor, peer) in watchers {
+            for Watcher { cursor, peer, .. } in watchers {
                 peer.wake_if_parked(cursor.parked());
             }
         }

@@ -32,6 +32,23 @@ pub(in crate::client) enum WriterCommand {
 }
 
 impl WriterCommand {
+    /// Whether it is about this lane.
+    pub(in crate::client) fn is_of(&self, lane: LaneId) -> bool {
+        match self {
+            Self::Add(of) => of.lane == lane,
+            Self::Copy(of) => of.lane == lane,
+            Self::Change(of) => of.lane == lane,
+            Self::Attach { lane: of, .. } | Self::End { lane: of } | Self::Lost { lane: of } => {
+                *of == lane
+            }
+        }
+    }
+
+    /// Whether it tells of a new lane.
+    pub(in crate::client) fn begins(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Copy(_))
+    }
+
     /// What a new lane lies in.
     pub(in crate::client) fn new_memory(&self) -> Option<OwnMedium> {
         match self {

@@ -82,7 +82,7 @@ impl Outbound {
                     let answer = self.copies.attach(lane, (cursor, peer));
                     match (self.lane_mut(lane), answer) {
                         (Some(lane), Some((cursor, peer))) => lane.writer.attach(cursor, peer),
-                        (None, Some(answer)) => self.copies.watch(answer),
+                        (None, Some(answer)) => self.copies.watch(lane, answer),
                         (_, None) => {}
                     }
                 }

@@ -65,7 +65,7 @@ pub(crate) enum Effect<D> {
         refusal: LaneRefusal,
     },
     /// A publisher has closed, maybe before it knew this subscriber's bell.
-    WakeReader { subscriber: HandleId },
+    WakeReader { subscriber: HandleId, lane: LaneId },
     /// All routes up to this epoch are told.
     Applied(u64),
     /// Call `answer_topics`.

@@ -179,10 +179,10 @@ impl<D> Session<D> {
             // The broker's word that the publisher is gone is no reason to stop reading: its ring says when nothing more
             // comes, or why, or the exit of its process. But it may have closed before it knew whom to wake.
             ToClient::LaneEnded {
+                lane,
                 subscriber,
                 publisher_name,
                 refusal,
-                ..
             } => {
                 vec![
                     match refusal.filter(|refusal| *refusal != LaneRefusal::Overflow) {
@@ -191,7 +191,7 @@ impl<D> Session<D> {
                             publisher_name,
                             refusal,
                         },
-                        None => Effect::WakeReader { subscriber },
+                        None => Effect::WakeReader { subscriber, lane },
                     },
                 ]
             }
