@@ -174,7 +174,8 @@ pub enum PublishError {
         topic: Topic,
     },
     /// Nobody takes the topic, and no more can wait for a subscriber; see
-    /// [`PublisherBuilder::waiting_bytes`](super::PublisherBuilder::waiting_bytes).
+    /// [`PublisherBuilder::waiting_bytes`](super::PublisherBuilder::waiting_bytes). A publisher with a
+    /// [history](super::PublisherBuilder::history) has kept the message all the same.
     #[error(
         "nobody takes the topic, {waiting} bytes wait for subscribers, and {asked} more are beyond {limit}: raise `waiting_bytes`"
     )]

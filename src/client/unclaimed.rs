@@ -51,7 +51,7 @@ impl<T: Message + ?Sized> Publisher<T> {
     ///
     /// # Errors
     /// [`PublishError`]; the message went to nobody then, and does not wait. [`PublishError::TooMuchWaiting`]: there is no room for
-    /// more that waits.
+    /// more that waits; a [history](super::PublisherBuilder::history) has kept the message all the same, for who asks for it later.
     pub fn publish_with_ttl(
         &mut self,
         topic: &ResolvedTopic,

@@ -24,8 +24,10 @@ pub struct MessageSink<T: ?Sized, B> {
     /// Not published yet.
     message: Option<B>,
     route: RouteWait,
-    /// Whether the last message waits for lanes.
+    /// Whether lanes are waited for, with the last message or an older one.
     waits: bool,
+    /// The last message, while lanes are waited for with it: if none of them stays, it waits for another.
+    under_way: Option<B>,
     dropped: u64,
 }
 
@@ -60,6 +62,7 @@ impl<T: Message + ?Sized> Publisher<T> {
             topic,
             message: None,
             waits: false,
+            under_way: None,
             dropped: 0,
         })
     }
@@ -108,6 +111,10 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
                 let delivery = ready!(sink.publisher.outbound_mut().poll_served(context))?;
                 sink.waits = false;
                 sink.count(delivery);
+                if let Some(message) = sink.under_way.take() {
+                    let outbound = sink.publisher.outbound_mut();
+                    outbound.let_wait(id, iter::once(message.borrow()), delivery, None)?;
+                }
             }
             let outbound = sink.publisher.outbound_mut();
             if sink.message.is_some() {
@@ -125,7 +132,10 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
                     outbound.let_wait(id, iter::once(message.borrow()), delivery, None)?;
                     sink.count(delivery);
                 }
-                Written::Waits => sink.waits = true,
+                Written::Waits => {
+                    sink.waits = true;
+                    sink.under_way = Some(message);
+                }
             }
         }
     }

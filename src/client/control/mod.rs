@@ -336,8 +336,10 @@ impl Control {
         self.requests.clear();
         for (_, post) in std::mem::take(&mut self.posts) {
             match post {
-                // A ring whose offer was not sent has no reader; a reply that was not due is the broker's end.
-                Post::Writer(_, WriterCommand::Add(_)) | Post::Reply(..) | Post::Applied(_) => {}
+                // A lane whose offer was not sent has no reader; a reply that was not due is the broker's end.
+                Post::Writer(_, WriterCommand::Add(_) | WriterCommand::Copy(_))
+                | Post::Reply(..)
+                | Post::Applied(_) => {}
                 post => self.deliver(post),
             }
         }

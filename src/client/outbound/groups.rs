@@ -314,6 +314,7 @@ impl Outbound {
     /// The groups whose time is over: the member whose turn it was loses the message, and none is waited for again that was
     /// waited for as long as it asks.
     pub(super) fn expire_groups(&mut self, lanes: &mut Vec<Waiting>, waited: Duration) {
+        let mut losers = Vec::new();
         for (group, state) in self.waits.groups.iter_mut().enumerate() {
             if state.settled || waited < state.deadline {
                 continue;
@@ -330,11 +331,14 @@ impl Outbound {
                 }
                 if !state.settled {
                     state.settled = true;
-                    lane.drop_messages(self.waits.used as u64);
                     self.turns.note(lane);
                     self.waits.delivery.dropped += 1;
+                    losers.push(waiting.key);
                 }
             }
+        }
+        for key in losers {
+            self.drop_now(key, self.waits.used as u64);
         }
         lanes.retain(|waiting| {
             let waits = !self.waits.is_settled(waiting.group);

@@ -241,7 +241,7 @@ impl Outbound {
         !self.waits.lanes.is_empty()
     }
 
-    /// A lane has no room, and is not waited for.
+    /// A lane has no room, and is not waited for, or no longer.
     pub(super) fn drop_now(&mut self, key: usize, messages: u64) {
         let lane = &mut self.lanes[key];
         let lane_id = lane.lane;
@@ -382,7 +382,7 @@ impl Outbound {
                 lane.writer.counters().stalled();
             }
             lane.writer.counters().blocked(waited);
-            lane.drop_messages(self.waits.used as u64);
+            self.drop_now(waiting.key, self.waits.used as u64);
             self.waits.delivery.dropped += 1;
             return false;
         }
@@ -471,7 +471,7 @@ impl Outbound {
                 && let Some(lane) = waiting.lane(&mut self.lanes)
             {
                 lane.writer.counters().blocked(waited);
-                lane.drop_messages(messages);
+                self.drop_now(waiting.key, messages);
                 self.waits.settle(waiting.group);
             }
         }
