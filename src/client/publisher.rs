@@ -406,7 +406,8 @@ impl<T: Message + ?Sized> Publisher<T> {
     /// Publishes a message if no subscriber has to be waited for.
     ///
     /// # Errors
-    /// [`PublishError::WouldBlock`]: a `Block` subscriber has no room; the message went to nobody.
+    /// [`PublishError::WouldBlock`]: a `Block` subscriber has no room, for this message or an older one that
+    /// [waits](Publisher::publish_with_ttl) for it; the message went to nobody.
     pub fn try_publish_to(
         &mut self,
         topic: &ResolvedTopic,
@@ -420,7 +421,8 @@ impl<T: Message + ?Sized> Publisher<T> {
     /// loses it, counted and told.
     ///
     /// # Errors
-    /// [`PublishError`]; the message went to nobody then.
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::WouldBlock`]: a `Block` subscriber had no room for an older
+    /// message that [waits](Publisher::publish_with_ttl) for it, and goes on waiting.
     pub fn publish_to_timeout(
         &mut self,
         topic: &ResolvedTopic,

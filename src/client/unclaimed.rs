@@ -28,6 +28,9 @@ impl<T: Message + ?Sized> Publisher<T> {
     /// control thread sees to that, whatever the publisher's thread does; only where a present subscriber takes other patterns
     /// than before, it gets it with the publisher's next operation. [`Delivery::waiting`] says that it waits.
     ///
+    /// If a present subscriber has no room for it, an operation waits as its policy says; one that may wait less, or not at all, leaves
+    /// it waiting, and is refused if it would overtake it.
+    ///
     /// Who subscribes with [`Overflow::DropOldest`](crate::Overflow::DropOldest) or
     /// [`Overflow::Conflate`](crate::Overflow::Conflate), or with a snapshot of what this publisher keeps, gets none of them.
     ///

@@ -102,11 +102,9 @@ impl Outbound {
     ) -> Result<Delivery, PublishError> {
         let mut route = RouteWait::new(self.shared());
         poll_fn(|context| self.poll_sync(&mut route, context)).await?;
-        while let Some(written) = self.next_waiting() {
+        while self.next_waiting(Patience::Policy) {
             let wait = GiveUpOnDrop(self);
-            if let Written::Waits = written {
-                poll_fn(|context| wait.0.poll_served(context)).await?;
-            }
+            poll_fn(|context| wait.0.poll_served(context)).await?;
         }
         let to = match receiver {
             None => To::Rest(0),
@@ -121,10 +119,8 @@ impl Outbound {
             return Ok(delivery);
         }
         let delivery = wait.0.let_wait(id, iter::once(message), delivery, None)?;
-        while let Some(written) = wait.0.next_waiting() {
-            if let Written::Waits = written {
-                poll_fn(|context| wait.0.poll_served(context)).await?;
-            }
+        while wait.0.next_waiting(Patience::Policy) {
+            poll_fn(|context| wait.0.poll_served(context)).await?;
         }
         Ok(delivery)
     }

@@ -120,8 +120,8 @@ impl<T: Message + ?Sized, B: Borrow<T>> Sink<B> for MessageSink<T, B> {
             if sink.message.is_some() {
                 ready!(outbound.poll_sync(&mut sink.route, context))?;
             }
-            if let Some(written) = outbound.next_waiting() {
-                sink.waits = matches!(written, Written::Waits);
+            sink.waits = outbound.next_waiting(Patience::Policy);
+            if sink.waits {
                 continue;
             }
             let Some(message) = sink.message.take() else {

@@ -22,7 +22,7 @@ impl Outbound {
         }
         let len = self.check_batch(messages, 0)?;
         self.sync();
-        self.serve_waiting();
+        self.serve_waiting(Patience::Policy);
         if !self.full.is_empty() {
             self.give_up();
         }
@@ -57,7 +57,7 @@ impl Outbound {
             Written::Waits => self.wait(),
         };
         let delivery = self.let_wait(id, messages.iter(), delivery, None)?;
-        self.serve_waiting();
+        self.serve_waiting(Patience::Policy);
         Ok(delivery)
     }
 

@@ -59,7 +59,7 @@ impl FlushDeadline {
     }
 
     /// What is left; `None` when it is over.
-    fn left(&self) -> Option<Duration> {
+    pub(super) fn left(&self) -> Option<Duration> {
         let left = self.timeout.saturating_sub(self.started.elapsed());
         (!left.is_zero()).then_some(left)
     }

@@ -94,7 +94,8 @@ impl Full {
 
 impl Turns {
     /// Offers a message to the members of a topic's group, in turn, until one has room, and wakes that one. If none has, they are
-    /// put into `full`, in turn; that is emptied on an error. A member that has said itself that it reads no more is passed over.
+    /// put into `full`, in turn; that is emptied on an error. A member that has said itself that it reads no more, or is owed
+    /// older messages, is passed over.
     pub(super) fn serve(
         &mut self,
         group: usize,
@@ -104,7 +105,9 @@ impl Turns {
     ) -> Result<Turn, PublishError> {
         self.sort(lanes, members);
         for &(_, key) in &self.order {
-            if lanes[key].writer.is_closed() || !write(lanes, key).inspect_err(|_| full.clear())? {
+            let lane = &lanes[key];
+            let passed_over = lane.writer.is_closed() || lane.owed_at.is_some();
+            if passed_over || !write(lanes, key).inspect_err(|_| full.clear())? {
                 continue;
             }
             let lane = &mut lanes[key];
@@ -204,7 +207,7 @@ pub(super) fn check_room_of_group(
     members: &[usize],
     len: usize,
 ) {
-    let mut has_room = |&key: &usize| lanes[key].writer.has_room(len);
+    let mut has_room = |&key: &usize| lanes[key].is_free_for(len);
     if members.iter().any(&mut has_room) {
         return;
     }

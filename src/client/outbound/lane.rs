@@ -81,6 +81,8 @@ pub(in crate::client) struct OutLane {
     pub(super) membership: Option<Membership>,
     /// Where the reader stood when a deadline expired; until it moves nobody waits for it again.
     pub(super) stalled_at: Option<Position>,
+    /// Where the reader stood when a message that waits for this lane found no room: nothing newer may overtake it.
+    pub(super) owed_at: Option<Position>,
     /// Whether the other side was told that somebody waits until everything is read.
     prompted: bool,
     /// Whether its subscriber reads what the publisher has kept.
@@ -105,6 +107,7 @@ impl OutLane {
             sleeper: Sleeper::default(),
             membership: None,
             stalled_at: None,
+            owed_at: None,
             prompted: false,
             has_snapshot: false,
         }
@@ -125,6 +128,11 @@ impl OutLane {
         let selects = |pattern: &Pattern| pattern.intersects(topic);
         let excludes = |exclude: &Pattern| exclude.includes(topic);
         self.patterns.iter().any(selects) && !self.excludes.iter().any(excludes)
+    }
+
+    /// Whether a message that is so long may be written now.
+    pub(super) fn is_free_for(&mut self, len: usize) -> bool {
+        self.owed_at.is_none() && self.writer.has_room(len)
     }
 
     /// How long this lane is waited for at most; `None`: not at all.

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use crate::client::unclaimed::Unclaimed;
 use crate::message::{EncodedBytes, Message};
 
+use super::flush::FlushDeadline;
 use super::groups::Full;
+use super::waiting::Waiting;
 use super::waitlist::Lasting;
-use super::{Delivery, Outbound, Patience, PublishError, To, Written};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, taking};
 
 impl Outbound {
     /// Publishes to a topic of the table; what nobody takes waits so long for somebody.
@@ -33,14 +35,18 @@ impl Outbound {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
+        let mut patience = self.retry.patience(patience);
         // With a message that is on its way nothing changes.
         if served == 0 {
             self.sync();
-            self.serve_waiting();
+            patience = self.serve_older(id, patience)?;
+        }
+        if ttl.is_some() {
+            self.part_from_closed();
         }
         let delivery = self.serve(id, message, patience, To::Rest(served))?;
         let delivery = self.let_wait(id, iter::once(message), delivery, ttl)?;
-        self.serve_waiting();
+        self.serve_waiting(patience);
         Ok(delivery)
     }
 
@@ -96,66 +102,123 @@ impl Outbound {
         })
     }
 
-    /// Writes what waits for present subscribers, before anything newer.
-    #[inline]
-    pub(super) fn serve_waiting(&mut self) {
-        while let Some(written) = self.next_waiting() {
-            if let Written::Waits = written {
-                self.wait();
+    /// Writes what waits for present subscribers before a message on this topic; what is left of the patience then. Who waits for
+    /// a limited time waits for those only that are to get the message, and what has found no room by then goes on waiting.
+    fn serve_older(&mut self, id: u32, patience: Patience) -> Result<Patience, PublishError> {
+        self.serve_waiting(patience);
+        let Patience::AtMost(timeout) = patience else {
+            return Ok(patience);
+        };
+        if !self.has_waiting {
+            return Ok(patience);
+        }
+        let deadline = FlushDeadline::after(timeout);
+        loop {
+            let owed = self.wait_for_owed(id);
+            let Some(left) = deadline.left() else {
+                return match owed {
+                    true => Err(PublishError::WouldBlock),
+                    false => Ok(Patience::AtMost(Duration::ZERO)),
+                };
+            };
+            if !owed {
+                return Ok(Patience::AtMost(left));
             }
+            if self.announce() {
+                // An error is a passing lack of memory: look again, which is what follows.
+                let _ = self.bell.wait(Some(left));
+            }
+            self.retire();
+            self.take_news();
+            self.serve_waiting(patience);
         }
     }
 
-    /// Writes the oldest message that waits for a present subscriber; `None` if there is none.
-    #[inline]
-    pub(in crate::client) fn next_waiting(&mut self) -> Option<Written> {
-        match self.has_waiting {
-            true => self.write_waiting(),
-            false => None,
+    /// Has those lanes waited for that take the topic and are owed older messages; whether there are any.
+    fn wait_for_owed(&mut self, id: u32) -> bool {
+        self.waits.forget();
+        let lanes = &self.lanes;
+        let slot = self.topics.slot(id, self.routes.version, taking(lanes));
+        for &key in slot.lanes.iter().chain(slot.groups.iter().flatten()) {
+            let lane = &lanes[key];
+            if let Some(seen) = lane.owed_at {
+                self.waits.add(Waiting::for_reader(key, lane.lane, seen));
+            }
         }
+        !self.waits.is_empty()
+    }
+
+    /// Writes what waits for present subscribers, before anything newer.
+    #[inline]
+    pub(super) fn serve_waiting(&mut self, patience: Patience) {
+        while self.next_waiting(patience) {
+            self.wait();
+        }
+    }
+
+    /// Writes what waits for present subscribers, oldest first, until lanes are to be waited for with a message; whether they are. With
+    /// limited patience none are: what finds no room goes on waiting, and nothing newer is written to its lane before.
+    #[inline]
+    pub(in crate::client) fn next_waiting(&mut self, patience: Patience) -> bool {
+        if self.time_to_live.is_some() {
+            self.part_from_closed();
+        }
+        self.has_waiting && self.write_waiting(self.retry.patience(patience))
     }
 
     #[cold]
-    fn write_waiting(&mut self) -> Option<Written> {
+    fn write_waiting(&mut self, patience: Patience) -> bool {
         if !self.full.is_empty() {
             self.give_up();
         }
-        if self.waiting_routes == self.routes.version {
-            // Nobody has come for any of them.
-            self.has_waiting = !self.waitlist.is_empty();
-            return None;
+        for (_, lane) in &mut self.lanes {
+            lane.owed_at = None;
         }
-        let lanes = &self.lanes;
-        let (next, has_waiting) = self.waitlist.next(|topic| {
-            let taking = lanes.iter().filter(|(_, lane)| lane.claims(topic));
-            // The broker numbers lanes as they come.
-            let first = taking.min_by_key(|(_, lane)| lane.lane);
-            first.map(|(key, _)| key)
-        });
-        let Some((key, message)) = next else {
-            self.has_waiting = has_waiting;
-            self.waiting_routes = self.routes.version;
-            return None;
-        };
-        let lane = &mut self.lanes[key];
-        let mut delivery = Delivery::default();
-        if lane.write_lasting(&message) {
-            lane.writer.wake();
-            return Some(Written::Served(delivery));
+        while self.waiting_routes != self.routes.version {
+            let lanes = &mut self.lanes;
+            let mut owed = false;
+            let (next, has_waiting) = self.waitlist.next(|message| {
+                let taking = lanes.iter_mut();
+                let taking = taking.filter(|(_, lane)| lane.claims(&message.topic));
+                // The broker numbers lanes as they come.
+                let (key, lane) = taking.min_by_key(|(_, lane)| lane.lane)?;
+                let offered = lane.offer(message, patience);
+                owed |= offered.is_none();
+                offered.map(|written| (key, written))
+            });
+            let Some(((key, written), message)) = next else {
+                self.has_waiting = has_waiting;
+                if !owed {
+                    // Nobody has come for any of them.
+                    self.waiting_routes = self.routes.version;
+                }
+                return false;
+            };
+            if !written && self.wait_with(key, message, patience) {
+                return true;
+            }
         }
+        self.has_waiting = !self.waitlist.is_empty();
+        false
+    }
+
+    /// Does with a lane without room for a message that has waited for it what its policy says. Whether it is to be waited for.
+    fn wait_with(&mut self, key: usize, message: Lasting, patience: Patience) -> bool {
+        let lane = &self.lanes[key];
         self.full.push(Full::alone(key, lane.lane));
         let unattached = !lane.writer.is_attached();
-        let patience = self.retry.patience(Patience::Policy);
-        if self.triage(unattached, patience, 1, &mut delivery) {
+        let mut delivery = Delivery::default();
+        let waits = self.triage(unattached, patience, 1, &mut delivery);
+        if waits {
             self.stamp = message.stamp;
             for kept in self.waits.keep(1) {
                 kept.copy_from(&message.bytes);
             }
             self.waits.start(message.id, delivery);
-            return Some(Written::Waits);
+        } else {
+            self.full.clear();
         }
-        self.full.clear();
-        Some(Written::Served(delivery))
+        waits
     }
 
     pub(in crate::client) fn take_expired(&mut self) -> Vec<Unclaimed> {
@@ -171,5 +234,25 @@ impl Outbound {
             true => 0,
             false => self.waitlist.expired(),
         }
+    }
+}
+
+impl OutLane {
+    /// Writes a message that has waited for this lane. Whether it had room; `None` if the message has to go on waiting.
+    fn offer(&mut self, message: &Lasting, patience: Patience) -> Option<bool> {
+        if self.owed_at.is_some() {
+            return None;
+        }
+        let seen = self.writer.reader_position();
+        if self.write_lasting(message) {
+            self.writer.wake();
+            return Some(true);
+        }
+        let may_wait = patience == Patience::Policy || self.deadline().is_none();
+        if may_wait && !self.writer.is_closed() {
+            return Some(false);
+        }
+        self.owed_at = Some(seen);
+        None
     }
 }

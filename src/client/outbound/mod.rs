@@ -230,7 +230,9 @@ impl Outbound {
         };
         // Who refuses to wait asks all lanes for room before it writes to one.
         let asks_first = self.retry == Retry::Never && self.lanes.len() > 1;
-        let is_calm = self.full.is_empty() && !asks_first && !self.has_waiting;
+        // A lane that was closed takes nothing: whose messages wait then looks for that first.
+        let may_wait = self.has_waiting || self.time_to_live.is_some();
+        let is_calm = self.full.is_empty() && !asks_first && !may_wait;
         if is_calm && self.clock.is_none() && self.copies.is_empty() {
             self.routes.calm_down();
         }

@@ -112,6 +112,17 @@ impl Outbound {
         self.routes.changed();
     }
 
+    /// Parts from lanes that their subscribers have closed: what is written there is nobody's.
+    pub(super) fn part_from_closed(&mut self) {
+        let mut lanes = self.lanes.iter();
+        while let Some(closed) =
+            lanes.find_map(|(_, lane)| lane.writer.is_closed().then_some(lane.lane))
+        {
+            self.part_from(closed);
+            lanes = self.lanes.iter();
+        }
+    }
+
     pub(super) fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {
         self.lanes
             .iter_mut()

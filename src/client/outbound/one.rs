@@ -16,7 +16,7 @@ impl Outbound {
             return Err(PublishError::Forked);
         }
         self.sync();
-        self.serve_waiting();
+        self.serve_waiting(Patience::Policy);
         let to = self.only(id, receiver)?;
         let delivery = self.serve(id, message, Patience::Policy, to)?;
         self.check_receiver(id, receiver, delivery)

@@ -177,7 +177,7 @@ pub(super) fn check_room(
     for &key in keys {
         let lane = &mut lanes[key];
         let seen = lane.writer.reader_position();
-        if !lane.writer.has_room(len)
+        if !lane.is_free_for(len)
             && let Some(deadline) = lane.deadline()
         {
             waits.lanes.push(Waiting {

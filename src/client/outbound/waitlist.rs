@@ -86,7 +86,7 @@ impl Waitlist {
     ) {
         let mut state = self.lock();
         let mut from = 0;
-        while let Some(found) = state.find(from, |topic| lane.claims(topic)) {
+        while let Some(found) = state.find(from, |message| lane.claims(&message.topic)) {
             // What finds no room stays, and what is behind it; the publisher goes on with it.
             if !lane.write_lasting(&state.messages[found]) {
                 break;
@@ -105,15 +105,15 @@ impl Waitlist {
         waiting.map(Lasting::ring_bytes).sum()
     }
 
-    /// The oldest message for which `taker` finds somebody, with whom; whether others wait.
+    /// Takes out the oldest message for which `taker` finds somebody, with whom; whether others wait.
     pub(super) fn next<K>(
         &self,
-        mut taker: impl FnMut(&Topic) -> Option<K>,
+        mut taker: impl FnMut(&Lasting) -> Option<K>,
     ) -> (Option<(K, Lasting)>, bool) {
         let mut state = self.lock();
         let mut found = None;
-        let index = state.find(0, |topic| {
-            found = taker(topic);
+        let index = state.find(0, |message| {
+            found = taker(message);
             found.is_some()
         });
         let message = index.and_then(|index| state.remove(index));
@@ -179,10 +179,10 @@ impl State {
         self.first_end = self.messages.iter().filter_map(Lasting::end).min();
     }
 
-    /// The first message on a topic that meets the condition, from an index on.
-    fn find(&self, from: usize, mut condition: impl FnMut(&Topic) -> bool) -> Option<usize> {
+    /// The first message that meets the condition, from an index on.
+    fn find(&self, from: usize, mut condition: impl FnMut(&Lasting) -> bool) -> Option<usize> {
         let mut rest = self.messages.iter().enumerate().skip(from);
-        let found = rest.find(|(_, message)| condition(&message.topic));
+        let found = rest.find(|(_, message)| condition(message));
         found.map(|(index, _)| index)
     }
 
