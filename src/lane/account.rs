@@ -4,7 +4,7 @@
 //! written only while the cursor names the other's position. So whenever the reader is killed, one of them belongs to the
 //! cursor.
 
-use crate::ring::{CELL_BYTES, Cursor, DropCounts, Position};
+use crate::ring::{CELL_BYTES, Cursor, DropCounts, MOST_POSITION, Position};
 use crate::sync::{AtomicU64, Ordering, load_acquire};
 
 use super::{CursorArea, PeerPage};
@@ -26,7 +26,7 @@ pub enum AccountError {
     /// There is no such area in its page.
     #[error("its cursor page has no area {0}")]
     Area(u32),
-    /// No record begins there.
+    /// No record begins there, or none that a ring could ever come to.
     #[error("it says to have read up to {0}, where no record begins")]
     Position(u64),
 }
@@ -102,7 +102,7 @@ impl PeerPage {
         let (cursor, accounts) = self.come_to(area).ok_or(AccountError::Area(area))?;
         // Partner: the release in `Consumer::publish`; what was told before is visible.
         let position = load_acquire(cursor);
-        if !position.is_multiple_of(CELL_BYTES as u64) {
+        if !position.is_multiple_of(CELL_BYTES as u64) || position > MOST_POSITION {
             return Err(AccountError::Position(position));
         }
         let accounts = accounts.map(|words| words.map(|word| word.load(Ordering::Relaxed)));
@@ -202,6 +202,10 @@ mod tests {
         assert_eq!(cursor.account(), Ok(expected));
         publish(&area, 50);
         assert_eq!(cursor.account(), Err(AccountError::Position(50)));
+        // What is read behind it would overflow.
+        let most = MOST_POSITION + 16;
+        publish(&area, most);
+        assert_eq!(cursor.account(), Err(AccountError::Position(most)));
         for none in [0, 64, u32::MAX] {
             assert_eq!(cursor.0.account(none), Err(AccountError::Area(none)));
         }

@@ -6,7 +6,7 @@ use crate::message::{Host, Timestamp};
 use crate::ring::lossy::LossyConsumer;
 use crate::ring::{Control, Cursor, DropCause, DropCounts, Ending, Position, Read};
 use crate::sync::{Ordering, load_acquire};
-use crate::table::TableReader;
+use crate::table::{TableReader, Value};
 use crate::topic::Topic;
 
 use super::{CursorArea, LaneError, Next, Peer, PeerMedium, Unpacked};
@@ -70,37 +70,17 @@ impl CopyReader {
         }
     }
 
-    /// What stands next.
+    /// What stands next. Of a publisher who has closed nothing is left when this is [`Next::Empty`].
     pub fn next(&mut self) -> Result<Next, LaneError> {
         if self.given || self.parcel.advance()? {
             return Ok(self.give());
         }
         self.skipped = 0;
-        let lost = match &mut self.medium {
-            Medium::Lossy(ring) => match ring.poll(self.parcel.buffer())? {
-                None => return Ok(Next::Empty),
-                Some(number) => {
-                    let due = self.sequence;
-                    number
-                        .checked_sub(due)
-                        .ok_or(LaneError::Number { number, due })?
-                }
-            },
-            Medium::Table(table, _) => match table.poll(self.parcel.buffer())? {
-                None => return Ok(Next::Empty),
-                // It had to give way to another topic.
-                Some(value) if value.vacated => return Ok(self.lose(value.skipped)),
-                Some(value) => {
-                    self.skipped = value.skipped;
-                    self.sequence = self.sequence.wrapping_add(value.skipped);
-                    self.counters.conflated(value.skipped);
-                    0
-                }
-            },
+        let Some(lost) = self.open_next()? else {
+            return Ok(Next::Empty);
         };
-        self.parcel.open(self.host)?;
         if lost > 0 {
-            // The parcel comes with the next call.
+            // The parcel, if there is one, comes with the next call.
             return Ok(self.lose(lost));
         }
         match self.parcel.advance()? {
@@ -109,11 +89,41 @@ impl CopyReader {
         }
     }
 
+    /// Finds out what is new: messages that are lost, a parcel, or both. `None` if nothing is.
+    fn open_next(&mut self) -> Result<Option<u64>, LaneError> {
+        let number = match &mut self.medium {
+            Medium::Lossy(ring) => match ring.poll(self.parcel.buffer())? {
+                None => return Ok(None),
+                Some(number) => number,
+            },
+            Medium::Table(table, _) => {
+                let Some(value) = next_of(table, &mut self.parcel)? else {
+                    return Ok(None);
+                };
+                // It had to give way to another topic.
+                if value.vacated {
+                    return Ok(Some(value.skipped));
+                }
+                self.parcel.open(self.host)?;
+                // The others were on topics that the slot had before.
+                self.skipped = value.skipped.min(self.parcel.before());
+                return Ok(Some(value.skipped - self.skipped));
+            }
+        };
+        let due = self.sequence;
+        let lost = number.checked_sub(due);
+        let lost = lost.ok_or(LaneError::Number { number, due })?;
+        self.parcel.open(self.host)?;
+        Ok(Some(lost))
+    }
+
     fn give(&mut self) -> Next {
-        if !self.given
-            && let Some(latency) = self.timestamp().and_then(|stamp| stamp.elapsed())
-        {
-            self.counters.latency(latency);
+        if !self.given {
+            self.sequence = self.sequence.wrapping_add(self.skipped);
+            self.counters.conflated(self.skipped);
+            if let Some(latency) = self.timestamp().and_then(|stamp| stamp.elapsed()) {
+                self.counters.latency(latency);
+            }
         }
         self.given = true;
         Next::Message
@@ -264,6 +274,21 @@ impl CopyReader {
         // Relaxed: nobody else writes it.
         Position(self.area().word().load(Ordering::Relaxed))
     }
+}
+
+/// The next value of a table that says something: not that a slot was vacated of which all was given before.
+fn next_of(
+    table: &mut TableReader<PeerMedium>,
+    parcel: &mut Unpacked,
+) -> Result<Option<Value>, LaneError> {
+    // Of a publisher who has closed, each slot is such a one once at most; one who goes on has other lanes wait meanwhile.
+    for _ in 0..=table.slots() {
+        match table.poll(parcel.buffer())? {
+            Some(value) if value.vacated && value.skipped == 0 => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(None)
 }
 
 /// On whose host the clocks of a lane's publisher are.

@@ -70,15 +70,19 @@ impl CopyWriter {
     /// # Errors
     /// [`TooLong`]: nothing was written.
     pub fn write(&mut self, key: u64, parcel: &Parcel) -> Result<(), TooLong> {
-        let (bytes, count) = (parcel.bytes(), parcel.messages());
+        let count = parcel.messages();
         let position = match &mut self.medium {
             Medium::Lossy(ring, number) => {
-                ring.append(*number, &[bytes]).map_err(|_| TooLong)?;
+                ring.append(*number, &[parcel.bytes()])
+                    .map_err(|_| TooLong)?;
                 *number += u64::from(count);
                 ring.committed()
             }
             Medium::Table(table) => {
-                table.store(key, count, &[bytes]).map_err(|_| TooLong)?;
+                let before = table.messages_of(key).to_le_bytes();
+                let (head, rest) = parcel.around_before();
+                let parts = [head, &before, rest];
+                table.store(key, count, &parts).map_err(|_| TooLong)?;
                 crate::ring::Position(table.sequence() - 1)
             }
         };

@@ -7,10 +7,11 @@
 //! | 8..12 | bytes of the topic's name, u32 |
 //! | 12..16 | 1 if it says when the messages were published, else 0, u32 |
 //! | 16..32 | that, as in a ring; else 0 |
-//! | 32.. | the name, filled up with zeros to a multiple of 16 |
+//! | 32..40 | in the table of a lane, how many messages on this topic came before since the topic has its slot, u64; else 0 |
+//! | 40.. | the name, filled up with zeros to a multiple of 16 |
 //! | then | for each message its length, u32, 12 zeros, and the message, filled up to a multiple of 16 |
 //!
-//! All numbers are little-endian. A parcel needs nothing that came before it, so any other can be lost.
+//! All numbers are little-endian; multiples of 16 count from the parcel's beginning. A parcel needs nothing that came before it, so any other can be lost.
 
 use std::ops::Range;
 
@@ -33,10 +34,15 @@ pub struct Parcel {
 #[derive(Default)]
 pub struct Unpacked {
     bytes: AlignedVec<16>,
-    /// By topic id: names come with each parcel, and are the same as a rule.
+    /// By topic id: names come with each parcel, and are the same as a rule. Of one parcel alone, the only one is its own.
     topics: Vec<Option<Topic>>,
+    /// Whether only the name of the last parcel is kept.
+    keeps_one: bool,
+    /// Of the last parcel, in `topics`.
+    topic: usize,
     topic_id: u32,
     stamp: Option<Timestamp>,
+    before: u64,
     /// Messages that were not looked at yet.
     left: u32,
     /// Where the next one begins.
@@ -56,6 +62,7 @@ impl Parcel {
         }
         let stamp = stamp.map_or([0; Timestamp::BYTES], |stamp| stamp.to_bytes());
         self.bytes.extend_from_slice(&stamp);
+        self.bytes.extend_from_slice(&[0; 8]);
         self.bytes.extend_from_slice(name.as_bytes());
         self.fill_up();
     }
@@ -99,6 +106,11 @@ impl Parcel {
         &self.bytes
     }
 
+    /// The same, in two parts: what stands before, and behind, the number of messages that came before.
+    pub fn around_before(&self) -> (&[u8], &[u8]) {
+        (&self.bytes[..BEFORE.start], &self.bytes[BEFORE.end..])
+    }
+
     /// Room for one more message of this length.
     fn room(&mut self, len: usize) -> &mut [u8] {
         self.messages += 1;
@@ -118,6 +130,14 @@ impl Parcel {
 }
 
 impl Unpacked {
+    /// For parcels of which each is looked at by itself: no name is kept but the last one's.
+    pub fn of_one() -> Self {
+        Self {
+            keeps_one: true,
+            ..Self::default()
+        }
+    }
+
     /// Where a parcel is to be copied, before [`Unpacked::open`].
     pub fn buffer(&mut self) -> &mut AlignedVec<16> {
         self.left = 0;
@@ -163,7 +183,7 @@ impl Unpacked {
 
     /// Its topic.
     pub fn topic(&self) -> Option<&Topic> {
-        self.topics.get(self.topic_id as usize)?.as_ref()
+        self.topics.get(self.topic)?.as_ref()
     }
 
     /// The publisher's number for that.
@@ -174,6 +194,11 @@ impl Unpacked {
     /// When it was published, if that is told.
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.stamp
+    }
+
+    /// In the table of a lane, how many messages on its topic came before since the topic has its slot; as is told.
+    pub fn before(&self) -> u64 {
+        self.before
     }
 
     fn read(&mut self, host: Host) -> Option<()> {
@@ -189,19 +214,25 @@ impl Unpacked {
                 Some(Timestamp::from_bytes(bytes, host)?)
             }
         };
-        let name = self.bytes.get(32..32 + name_len)?;
+        let before = self.bytes.get(BEFORE)?.try_into().ok()?;
+        self.before = u64::from_le_bytes(before);
+        let name = self.bytes.get(NAME..NAME + name_len)?;
         let name = std::str::from_utf8(name).ok()?;
-        let id = topic_id as usize;
-        let known = self.topics.get(id).and_then(Option::as_ref);
+        let index = match self.keeps_one {
+            true => 0,
+            false => topic_id as usize,
+        };
+        let known = self.topics.get(index).and_then(Option::as_ref);
         if known.is_none_or(|known| known.as_str() != name) {
             let topic = Topic::try_from(name).ok()?;
-            if self.topics.len() <= id {
-                self.topics.resize(id + 1, None);
+            if self.topics.len() <= index {
+                self.topics.resize(index + 1, None);
             }
-            self.topics[id] = Some(topic);
+            self.topics[index] = Some(topic);
         }
+        self.topic = index;
         self.topic_id = topic_id;
-        self.next = (32 + name_len).next_multiple_of(16);
+        self.next = (NAME + name_len).next_multiple_of(16);
         self.left = left;
         Some(())
     }
@@ -227,7 +258,11 @@ pub const fn longest_parcel(record_bytes: usize) -> usize {
 /// Of a message within a parcel, as long as a record's.
 const HEADER_BYTES: usize = 16;
 /// What stands before the messages, at most.
-const PARCEL_BYTES: usize = 32 + MAX_NAME_BYTES;
+const PARCEL_BYTES: usize = (NAME + MAX_NAME_BYTES).next_multiple_of(16);
+/// Where the number of messages that came before stands.
+const BEFORE: Range<usize> = 32..40;
+/// Where the name begins.
+const NAME: usize = BEFORE.end;
 
 #[cfg(test)]
 mod tests {
@@ -286,12 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn of_one_parcel_one_name_is_kept() {
+        let mut unpacked = Unpacked::of_one();
+        for (id, name) in [(MAX_TOPIC_IDS - 1, "last"), (0, "first"), (7, "first")] {
+            unpack(&mut unpacked, parcel(id, name, false, &[vec![1]]).bytes()).unwrap();
+            assert_eq!(unpacked.topic().unwrap().as_str(), name);
+            assert_eq!((unpacked.topic_id(), unpacked.topics.len()), (id, 1));
+        }
+    }
+
+    #[test]
     fn a_parcel_has_these_bytes() {
         let parcel = parcel(7, "t", false, &[vec![9; 3]]);
         let expected = [
             [1, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
             [0; 16],
-            [b't', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0, b't', 0, 0, 0, 0, 0, 0, 0],
             [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             [9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         ];

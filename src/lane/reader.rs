@@ -88,6 +88,12 @@ pub enum LaneError {
     /// A table that does not hold what a table holds.
     #[error("the publisher's table is broken: {0}")]
     Table(#[from] table::Violation),
+    /// A value that is written again and again, so that it could not be read.
+    #[error("the publisher never let slot {slot} of its table be read")]
+    Busy {
+        /// The slot.
+        slot: u32,
+    },
     /// Bytes that are no messages.
     #[error("the publisher sent {len} bytes that are no messages")]
     Parcel {

@@ -71,7 +71,13 @@ impl Snapshot {
             0 => return Ok(Some(Next::Empty)),
             start => start,
         };
-        for _ in 0..MOST_LOOKS {
+        let looks = match has_ended {
+            // Whoever finds an ended lane empty parts from it; there is no more than this to look at.
+            true => MOST_LOOKS
+                .saturating_add(self.table.slots().saturating_mul(self.table.history() + 1)),
+            false => MOST_LOOKS,
+        };
+        for _ in 0..looks {
             // All that was written before is given then; what was not had to give way to something that comes in the lane.
             if self.table.seen() >= start {
                 return Ok(None);

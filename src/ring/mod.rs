@@ -55,6 +55,9 @@ pub use water::is_high;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
 
+/// The highest position that is believed of a peer. No honest one gets here, in centuries; additions to it do not overflow.
+pub const MOST_POSITION: u64 = 1 << 62;
+
 /// Largest payload, in bytes, of a record in a ring of `capacity` bytes: half the ring, less two headers; never more
 /// than the 32 bits of length in a commit word can say.
 ///

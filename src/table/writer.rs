@@ -41,6 +41,8 @@ struct Slot {
     sequence: u64,
     /// Messages so far.
     number: u64,
+    /// What that was when the slot passed to its present key.
+    first: u64,
     key: Option<u64>,
 }
 
@@ -138,6 +140,15 @@ impl<S: WordsMut> TableWriter<S> {
     /// The longest value, in bytes.
     pub fn longest(&self) -> usize {
         self.layout.longest
+    }
+
+    /// How many messages were stored for `key` since it has its slot; 0 if it has none.
+    #[inline]
+    pub fn messages_of(&self, key: u64) -> u64 {
+        self.keys.get(&key).map_or(0, |slot| {
+            let held = &self.slots[*slot as usize];
+            held.number - held.first
+        })
     }
 
     /// Makes the parts, one behind the other, the newest value of the topic that the caller calls `key`: `count` messages.
@@ -258,7 +269,9 @@ impl<S: WordsMut> TableWriter<S> {
                 }
             }
         };
-        self.slots[slot as usize].key = Some(key);
+        let held = &mut self.slots[slot as usize];
+        held.key = Some(key);
+        held.first = held.number;
         self.keys.insert(key, slot);
         slot
     }

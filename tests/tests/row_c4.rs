@@ -158,6 +158,34 @@ fn c4_a_snapshot_of_a_thousand_topics_under_load_is_exact() {
 }
 
 #[test]
+fn c4_what_came_live_is_read_behind_a_snapshot_that_it_took_the_place_of_though_the_publisher_has_closed()
+ {
+    const TOPICS: u64 = 1_000;
+    on_each_transport(|bus| {
+        let mut publisher = publisher(bus, 1);
+        publisher.publish("t/0", &Tick::new(0)).unwrap();
+        let client = bus.client("late");
+        let builder = client.subscriber::<Tick>("t/*").snapshot();
+        let mut late = builder.overflow(Overflow::Conflate).open().unwrap();
+        for number in 0..TOPICS {
+            let topic = format!("t/{number}");
+            publisher.publish(&topic, &Tick::new(number)).unwrap();
+        }
+        drop(publisher);
+        let mut live = 0;
+        while live < TOPICS {
+            match late.recv_timeout(PATIENCE) {
+                Ok(tick) => {
+                    let tick = tick.unwrap_or_else(|| panic!("{live} have come"));
+                    live += u64::from(!tick.is_snapshot());
+                }
+                Err(error) => panic!("{live} have come, then {error}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn c9_a_last_value_is_read_without_a_subscription() {
     on_each_transport(|bus| {
         let reading = bus.client("reader");

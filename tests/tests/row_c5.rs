@@ -1,8 +1,9 @@
 //! Policies whose older messages give way: the last value of each topic, the newest messages (rows C2, C5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ringmain::message::Bytes;
 use ringmain::rkyv;
 use ringmain::{Overflow, Publisher, RecvError, RequestError, Subscriber};
 use ringmain_tests::{Bus, Tick, Transport, eventually, on_each_transport};
@@ -109,6 +110,90 @@ fn c5_groups_are_never_cut() {
             seen += 4;
         }
         thread.join().unwrap();
+    });
+}
+
+/// Messages given, skipped and lost, once these are so many.
+fn account(subscriber: &mut Subscriber<Tick>, messages: u64) -> (u64, u64, u64) {
+    let (mut given, mut skipped, mut lost) = (0, 0, 0);
+    while given + skipped + lost < messages {
+        match subscriber.recv_timeout(PATIENCE) {
+            Ok(tick) => {
+                let tick = tick.expect("all are accounted for");
+                given += 1;
+                skipped += tick.skipped();
+                assert_eq!(tick.sequence() + 1, given + skipped + lost);
+            }
+            Err(RecvError::Gap(gap)) => {
+                assert_eq!(gap.first_sequence, given + skipped + lost);
+                lost += gap.lost;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (given, skipped, lost)
+}
+
+#[test]
+fn c5_what_a_topic_had_when_it_gave_way_is_a_gap_not_skipped_on_another_topic() {
+    on_each_transport(|bus| {
+        for each in [1, 3] {
+            let mut subscriber = subscriber(bus, Overflow::Conflate);
+            let mut publisher = publisher(bus);
+            for number in 0..5_000 * each {
+                let topic = format!("t/{}", number / each);
+                publisher.publish(&topic, &Tick::new(number)).unwrap();
+            }
+            let (given, skipped, lost) = account(&mut subscriber, 5_000 * each);
+            assert!(
+                lost > 0 && skipped <= given * (each - 1),
+                "{skipped} {lost}"
+            );
+            if bus.transport() != Transport::Tcp {
+                assert_eq!(skipped, given * (each - 1));
+            }
+            assert!(subscriber.try_recv().unwrap().is_none());
+        }
+    });
+}
+
+#[test]
+fn c5_what_stands_behind_topics_that_gave_way_is_read_though_the_publisher_has_closed() {
+    on_each_transport(|bus| {
+        let open = bus.client("publisher");
+        let builder = open.publisher::<Bytes>("t/*").ring_bytes(4096);
+        let mut publisher = builder.max_message_bytes(8192).open().unwrap();
+        let client = bus.client("subscriber");
+        let builder = client.subscriber::<Bytes>("t/*");
+        let mut subscriber = builder.overflow(Overflow::Conflate).open().unwrap();
+        let mut read = |messages: u64| {
+            let (mut last, mut seen) = (BTreeSet::new(), 0);
+            while seen < messages {
+                match subscriber.recv_timeout(PATIENCE) {
+                    Ok(sample) => {
+                        let sample = sample.unwrap_or_else(|| panic!("{seen} of {messages}"));
+                        seen += 1 + sample.skipped();
+                        last.insert(sample.topic().to_string());
+                    }
+                    Err(RecvError::Gap(gap)) => seen += gap.lost,
+                    Err(error) => panic!("{seen} of {messages}: {error}"),
+                }
+            }
+            last
+        };
+        for number in 0..40 {
+            let bytes = [number; 3000];
+            let topic = format!("t/{number}");
+            publisher.publish(&topic, Bytes::new(&bytes)).unwrap();
+        }
+        // So nothing is missing where they give way.
+        assert!(read(40).contains("t/39"));
+        for topic in ["t/big", "t/big2"] {
+            publisher.publish(topic, Bytes::new(&[7; 8000])).unwrap();
+        }
+        drop(publisher);
+        let last = read(2);
+        assert!(last.iter().eq(["t/big", "t/big2"]), "{last:?}");
     });
 }
 

@@ -1,7 +1,7 @@
 //! The reading end of a lossy ring.
 
 use crate::ring::{
-    CELL_BYTES, Control, Cursor, Ending, Kind, Position, Published, Read, Violation,
+    CELL_BYTES, Control, Cursor, Ending, Kind, MOST_POSITION, Position, Published, Read, Violation,
     consumer::{checked, load_closed, publish_cursor},
     record::record_bytes,
 };
@@ -218,6 +218,3 @@ impl Buffer for Vec<u8> {
 
 /// What one poll looks at, at most: a pad, a record, and that again each time that it was overtaken.
 const MOST_LOOKS: usize = 8;
-
-/// No honest producer gets here, in centuries; additions to it do not overflow.
-const MOST_POSITION: u64 = 1 << 62;
