@@ -130,17 +130,17 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 #[library_benchmark]
 #[bench::one_lane(args = (1), setup = bus, config = at_most(148))]
 #[bench::four_lanes(args = (4), setup = bus, config = at_most(424))]
-#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1161))]
-#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(978))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(840))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1014))]
+#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1377))]
+#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1197))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1063))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1352))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
 }
 
 #[library_benchmark]
-#[bench::of_32(args = (1), setup = bus, config = at_most(77))]
+#[bench::of_32(args = (1), setup = bus, config = at_most(82))]
 fn publish_1000_in_batches(mut bus: Bus) -> Bus {
     let quotes = vec![bus.quote.clone(); BATCH];
     for _ in 0..COUNT / BATCH {
@@ -163,8 +163,8 @@ fn receive_1000(mut bus: Bus) -> Bus {
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
 #[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(267))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1681))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(3670))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1905))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4040))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         bus.quote.number = number as u64;
@@ -177,7 +177,7 @@ fn publish_and_receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(102))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(107))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());

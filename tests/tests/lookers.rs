@@ -32,7 +32,7 @@ fn killed_lookers_leave_nothing_behind() {
         looker
     };
     look(&bus).kill();
-    let mut rest = |publisher: &mut Publisher<Tick>| {
+    let rest = |publisher: &mut Publisher<Tick>| {
         publisher.publish("t/b", &Tick::new(2)).unwrap();
         held()
     };
