@@ -45,20 +45,21 @@ impl<C> Mailbox<C> {
         self.post(command);
     }
 
-    /// Takes back commands that are not taken yet and are void; whether the handle would have learned of it from one of them
-    /// that `began` something, so that there is nothing to end.
-    pub(super) fn take_back(
-        &self,
-        is_void: impl Fn(&C) -> bool,
-        began: impl Fn(&C) -> bool,
-    ) -> bool {
+    /// Takes back commands that are not taken yet and are void; whether there were some.
+    pub(super) fn take_back(&self, is_void: impl Fn(&C) -> bool) -> bool {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let void: Vec<C> = commands
             .extract_if(.., |command| is_void(command))
             .collect();
         drop(commands);
         // Dropped without the lock: the end of a lane rings bells.
-        void.iter().any(began)
+        !void.is_empty()
+    }
+
+    /// Whether there is such a command that was not taken yet.
+    pub(super) fn has(&self, is_meant: impl Fn(&C) -> bool) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.iter().any(is_meant)
     }
 
     /// Number of commands that were not taken yet.

@@ -31,6 +31,7 @@ impl Control {
                 }
                 Effect::EndWriter { publisher, lane } => {
                     self.peers.forget(lane);
+                    self.looks.remove(&lane);
                     self.post_writer(publisher, WriterCommand::End { lane });
                 }
                 Effect::AddReader(offer) => self.add_reader(*offer),
@@ -54,8 +55,7 @@ impl Control {
                 Effect::WakeReader { subscriber, lane } => {
                     if let Some(port) = self.subscribers.get(&subscriber) {
                         // Of a publisher that is gone there is nothing left to look at.
-                        port.mailbox
-                            .take_back(|other| other.is_look(lane), |_| true);
+                        port.mailbox.take_back(|other| other.is_look(lane));
                         port.mailbox.bell().ring();
                     }
                 }
@@ -127,6 +127,8 @@ impl Control {
                 if let Some(command) = command {
                     let command = self.of_member(command, &route);
                     self.enqueue(Post::Writer(port, command));
+                } else {
+                    self.looks.insert(route.lane);
                 }
             }
             Err(reason) => self.refuse(route.lane, LaneRefusal::Ring(reason)),
@@ -176,11 +178,11 @@ impl Control {
         match attach(segment, bell, area) {
             Ok((cursor, peer, bell)) => {
                 self.peers.watch(process, lane);
-                self.enqueue(Post::Attach(
-                    port,
-                    WriterCommand::Attach { lane, cursor, peer },
-                    bell,
-                ));
+                let command = match self.looks.contains(&lane) {
+                    true => WriterCommand::Watch { lane, cursor, peer },
+                    false => WriterCommand::Attach { lane, cursor, peer },
+                };
+                self.enqueue(Post::Attach(port, command, bell));
             }
             Err(reason) => {
                 self.refuse(lane, LaneRefusal::Cursor(reason));

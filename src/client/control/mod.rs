@@ -7,7 +7,7 @@
 mod effects;
 mod memory;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
@@ -19,11 +19,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::link::{Descriptor, Link, LinkError, Outgoing, Peers, Progress, Received};
 use crate::wake::{BellReceiver, BellSender};
 use crate::wire::{
-    EncodeError, HandleId, LaneRefusal, LimitKind, Refusal, RequestId, ToBroker, ToClient,
+    EncodeError, HandleId, LaneId, LaneRefusal, LimitKind, Refusal, RequestId, ToBroker, ToClient,
 };
 
 use super::error::ConnectError;
 use super::inbound::{InLane, MOST_REFUSED, ReaderCommand, SubscriberPort};
+use super::mailbox::Mailbox;
 use super::outbound::WriterCommand;
 use super::session::{Reply, Session};
 use super::shared::{Command, PublisherPort, Shared};
@@ -42,6 +43,8 @@ pub(super) struct Control {
     subscribers: HashMap<HandleId, Arc<SubscriberPort>>,
     requests: HashMap<RequestId, Sender<Reply>>,
     peers: Peers,
+    /// Lanes by which somebody looks at the history of a publisher.
+    looks: HashSet<LaneId>,
     reach: Reach,
     /// Frames that were given to the link.
     given: u64,
@@ -102,6 +105,7 @@ impl Control {
             reach,
             given: 0,
             posts: VecDeque::new(),
+            looks: HashSet::new(),
             joining: Some(joining),
         }
     }
@@ -191,9 +195,7 @@ impl Control {
             }
             // Nor what is over before it has learned of it.
             Post::Writer(port, WriterCommand::End { lane })
-                if port
-                    .mailbox
-                    .take_back(|other| other.is_of(lane), WriterCommand::begins) => {}
+                if take_back_lane(&port.mailbox, lane) => {}
             Post::Writer(port, command) => port.post(command),
             Post::Attach(port, command, subscriber) => {
                 port.mailbox.post(command);
@@ -204,9 +206,7 @@ impl Control {
                 if port.mailbox.len() >= MOST_REFUSED => {}
             // There is nothing left to look at.
             Post::Reader(port, ReaderCommand::End { lane })
-                if port
-                    .mailbox
-                    .take_back(|other| other.is_look(lane), |_| true) => {}
+                if port.mailbox.take_back(|other| other.is_look(lane)) => {}
             Post::Reader(port, command) => port.mailbox.post(command),
             // A requester that has given up does not listen.
             Post::Reply(replies, reply) => drop(replies.send(reply)),
@@ -253,6 +253,7 @@ impl Control {
                     self.publishers.remove(&id);
                     for lane in self.session.close_publisher(id) {
                         self.peers.forget(lane);
+                        self.looks.remove(&lane);
                     }
                 }
                 Command::CloseSubscriber(id) => {
@@ -365,3 +366,10 @@ impl Control {
 const IN_FLIGHT_RETRY_MS: u16 = 10;
 /// Frames that may wait to be sent before no more are read: bounds what a broker can make a client keep.
 const MOST_UNSENT: usize = 256;
+
+/// Takes back what a publisher was told of a lane, if it has learned nothing of it; whether it was so.
+fn take_back_lane(mailbox: &Mailbox<WriterCommand>, lane: LaneId) -> bool {
+    mailbox.take_back(|other| other.is_watch(lane))
+        || mailbox.has(|other| other.is_of(lane) && other.begins())
+            && mailbox.take_back(|other| other.is_of(lane))
+}

@@ -22,6 +22,12 @@ pub(in crate::client) enum WriterCommand {
         cursor: PeerCursor,
         peer: Peer,
     },
+    /// Somebody looks at the history.
+    Watch {
+        lane: LaneId,
+        cursor: PeerCursor,
+        peer: Peer,
+    },
     End {
         lane: LaneId,
     },
@@ -38,10 +44,16 @@ impl WriterCommand {
             Self::Add(of) => of.lane == lane,
             Self::Copy(of) => of.lane == lane,
             Self::Change(of) => of.lane == lane,
-            Self::Attach { lane: of, .. } | Self::End { lane: of } | Self::Lost { lane: of } => {
-                *of == lane
-            }
+            Self::Attach { lane: of, .. }
+            | Self::Watch { lane: of, .. }
+            | Self::End { lane: of }
+            | Self::Lost { lane: of } => *of == lane,
         }
+    }
+
+    /// Whether it tells of somebody who looks at the history by this lane.
+    pub(in crate::client) fn is_watch(&self, lane: LaneId) -> bool {
+        matches!(self, Self::Watch { lane: of, .. } if *of == lane)
     }
 
     /// Whether it tells of a new lane.

@@ -80,11 +80,12 @@ impl Outbound {
                 }
                 WriterCommand::Attach { lane, cursor, peer } => {
                     let answer = self.copies.attach(lane, (cursor, peer));
-                    match (self.lane_mut(lane), answer) {
-                        (Some(lane), Some((cursor, peer))) => lane.writer.attach(cursor, peer),
-                        (None, Some(answer)) => self.copies.watch(lane, answer),
-                        (_, None) => {}
+                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
+                        lane.writer.attach(cursor, peer);
                     }
+                }
+                WriterCommand::Watch { lane, cursor, peer } => {
+                    self.copies.watch(lane, (cursor, peer));
                 }
                 WriterCommand::End { lane } => self.part_from(lane),
                 WriterCommand::Lost { lane } => {
