@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringmain::{Overflow, RecvError, SubscriberEvent};
 use ringmain_tests::dice::Dice;
-use ringmain_tests::{Bus, Tick, Transport, on_each_local_transport};
+use ringmain_tests::{Bus, Tick, Transport, on_each_transport};
 
 const RUNS: u64 = 100;
 
@@ -67,7 +67,7 @@ fn run(bus: &Bus, overflow: Overflow, seed: u64, end: &str) {
 }
 
 fn runs(overflow: Overflow) {
-    on_each_local_transport(|bus| {
+    on_each_transport(|bus| {
         for seed in 0..RUNS {
             let end = match (bus.transport(), seed % 3) {
                 (Transport::Unix, 1) => "exit",
