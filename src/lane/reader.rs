@@ -10,6 +10,7 @@ use crate::ring::{
 use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
+use crate::wake::CourierReceiver;
 
 use super::{Account, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
 
@@ -35,6 +36,9 @@ pub struct Reader {
     /// Crossings of the water marks when the ring was found empty last.
     drained: u64,
     told_high: bool,
+    /// By which descriptors come, where they can.
+    #[allow(dead_code, reason = "attachments come next")]
+    courier: Option<CourierReceiver>,
 }
 
 /// What stands next in a lane.
@@ -142,7 +146,14 @@ impl Reader {
             host,
             drained: 0,
             told_high: false,
+            courier: None,
         }
+    }
+
+    /// With a way for descriptors.
+    pub fn with_courier(mut self, courier: Option<CourierReceiver>) -> Self {
+        self.courier = courier;
+        self
     }
 
     /// Begins where another reader has stopped, or at the beginning, and tells how far it has come after each message, for

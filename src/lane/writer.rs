@@ -7,6 +7,7 @@ use crate::ring::{
     record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
+use crate::wake::CourierSender;
 
 use super::stamping::{Stamp, Unstamped};
 use super::{OwnMedium, Peer, PeerCursor};
@@ -26,6 +27,9 @@ pub struct Writer {
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
     counters: LaneSlot,
+    /// By which descriptors go to the subscriber, where they can.
+    #[allow(dead_code, reason = "attachments come next")]
+    courier: Option<CourierSender>,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -66,7 +70,14 @@ impl Writer {
             names_each: false,
             last: None,
             counters,
+            courier: None,
         }
+    }
+
+    /// With a way for descriptors.
+    pub fn with_courier(mut self, courier: Option<CourierSender>) -> Self {
+        self.courier = courier;
+        self
     }
 
     /// From now on each message says what its topic is, so that a reader can begin at any of them. Costs a record of 16 bytes

@@ -13,7 +13,7 @@ use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
 use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
-use crate::wake::BellSender;
+use crate::wake::{BellSender, Courier, CourierReceiver, CourierSender};
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
 use crate::client::inbound::{InLane, Origin, PublisherIdentity, SubscriberPort};
@@ -39,13 +39,26 @@ pub(super) fn make_writer(
         (HistoryUse::Only, Some(history)) => (Medium::History, history, None),
         (HistoryUse::Only, None) => return Err("nothing is kept".into()),
         (_, history) => {
-            let (medium, memory, command) = make_lane(port, route, options)?;
+            let (courier, receiver) = make_courier(route)?.unzip();
+            let (medium, memory, command) = make_lane(port, route, options, courier)?;
             let segment = lend(memory.handle()).map_err(|error| reason(&error))?;
-            let half = half(port, medium, segment, history)?;
+            let mut half = half(port, medium, segment, history)?;
+            half.courier = receiver;
             return Ok((Some(command), half));
         }
     };
     Ok((command, half(port, medium, segment, None)?))
+}
+
+/// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
+/// read to its end, who has not got what came before.
+fn make_courier(route: &Route) -> Result<Option<(CourierSender, Descriptor)>, String> {
+    let keeps = !matches!(route.overflow, Overflow::DropOldest | Overflow::Conflate);
+    if route.far || route.queue.is_some() || !keeps {
+        return Ok(None);
+    }
+    let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
+    Ok(Some((sender, Arc::new(receiver.into()))))
 }
 
 /// The smallest ring for a lane: it holds what waits for it.
@@ -72,6 +85,8 @@ fn half(
         medium,
         segment,
         bell: Arc::new(OwnedFd::from(bell)),
+        courier: None,
+        begin: None,
         history,
     })
 }
@@ -80,6 +95,7 @@ fn make_lane(
     port: &PublisherPort,
     route: &Route,
     options: &SegmentOptions,
+    courier: Option<CourierSender>,
 ) -> Result<(Medium, OwnMedium, WriterCommand), String> {
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
@@ -124,7 +140,7 @@ fn make_lane(
             copy(writer.map_err(|error| reason(&error))?)
         }
         _ => {
-            let writer = Writer::new(memory.clone(), counters);
+            let writer = Writer::new(memory.clone(), counters).with_courier(courier);
             let mut lane = OutLane::new(
                 route.lane,
                 &route.subscriber_name,
@@ -171,6 +187,7 @@ pub(super) fn make_reader(
         medium,
         half,
         history,
+        courier,
         inherited,
         ..
     } = offer;
@@ -184,6 +201,13 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
+    let courier = courier.map(|courier| {
+        let courier = owned(courier).map(CourierReceiver::from_peer);
+        courier
+            .map_err(|error| reason(&error))?
+            .map_err(|error| reason(&error))
+    });
+    let courier = courier.transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -205,7 +229,8 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader = Reader::new(memory.clone(), area, peer, counters);
+            let mut reader =
+                Reader::new(memory.clone(), area, peer, counters).with_courier(courier);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }
