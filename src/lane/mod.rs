@@ -4,6 +4,7 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod account;
+mod cargo;
 mod copy_reader;
 mod copy_writer;
 mod cursor_page;
@@ -19,6 +20,7 @@ mod stamping;
 mod writer;
 
 pub use account::Account;
+pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};

@@ -10,9 +10,8 @@ use crate::ring::{
 use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
-use crate::wake::CourierReceiver;
 
-use super::{Account, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
+use super::{Account, CargoReceiver, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
@@ -38,7 +37,7 @@ pub struct Reader {
     told_high: bool,
     /// By which descriptors come, where they can.
     #[allow(dead_code, reason = "attachments come next")]
-    courier: Option<CourierReceiver>,
+    cargo: Option<CargoReceiver>,
 }
 
 /// What stands next in a lane.
@@ -146,13 +145,13 @@ impl Reader {
             host,
             drained: 0,
             told_high: false,
-            courier: None,
+            cargo: None,
         }
     }
 
     /// With a way for descriptors.
-    pub fn with_courier(mut self, courier: Option<CourierReceiver>) -> Self {
-        self.courier = courier;
+    pub fn with_cargo(mut self, cargo: Option<CargoReceiver>) -> Self {
+        self.cargo = cargo;
         self
     }
 

@@ -7,10 +7,9 @@ use crate::ring::{
     record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
-use crate::wake::CourierSender;
 
 use super::stamping::{Stamp, Unstamped};
-use super::{OwnMedium, Peer, PeerCursor};
+use super::{CargoSender, OwnMedium, Peer, PeerCursor};
 
 /// The publisher's end of a lane.
 pub struct Writer {
@@ -29,7 +28,7 @@ pub struct Writer {
     counters: LaneSlot,
     /// By which descriptors go to the subscriber, where they can.
     #[allow(dead_code, reason = "attachments come next")]
-    courier: Option<CourierSender>,
+    cargo: Option<CargoSender>,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -70,13 +69,13 @@ impl Writer {
             names_each: false,
             last: None,
             counters,
-            courier: None,
+            cargo: None,
         }
     }
 
     /// With a way for descriptors.
-    pub fn with_courier(mut self, courier: Option<CourierSender>) -> Self {
-        self.courier = courier;
+    pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
+        self.cargo = cargo;
         self
     }
 

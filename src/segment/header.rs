@@ -32,6 +32,10 @@ pub enum Kind {
     Counters = 4,
     /// Last values; written by the publisher.
     Table = 5,
+    /// Payloads of many messages; written by the publisher.
+    Pool = 6,
+    /// Memory that is attached to messages; written by whoever made it.
+    Region = 7,
 }
 
 impl Kind {
@@ -43,6 +47,8 @@ impl Kind {
             Self::Epochs => b"ringmain epochs 1",
             Self::Counters => b"ringmain counters 1",
             Self::Table => b"ringmain table 1",
+            Self::Pool => b"ringmain pool 1",
+            Self::Region => b"ringmain region 1",
         })
     }
 
@@ -50,7 +56,7 @@ impl Kind {
     pub(super) const fn memfd_name(self) -> &'static str {
         match self {
             Self::Counters => "ringmain-counters",
-            Self::Ring | Self::CursorPage | Self::Epochs | Self::Table => "ringmain",
+            _ => "ringmain",
         }
     }
 }

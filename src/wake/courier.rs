@@ -27,7 +27,6 @@ pub struct Courier {
 
 /// The publisher's end.
 #[derive(Debug)]
-#[allow(dead_code, reason = "attachments come next")]
 pub struct CourierSender(OwnedFd);
 
 /// The subscriber's end.
@@ -86,7 +85,6 @@ impl Courier {
     }
 }
 
-#[allow(dead_code, reason = "attachments come next")]
 impl CourierSender {
     /// Sends descriptors, at most [`MAX_ATTACHED`], with a label of 1 to [`MAX_LABEL_BYTES`] bytes. Whether there was room;
     /// does not block. The descriptors are duplicated: the caller may close its own.
@@ -108,7 +106,6 @@ impl CourierSender {
     }
 }
 
-#[allow(dead_code, reason = "attachments come next")]
 impl CourierReceiver {
     /// Takes a descriptor that a peer sent.
     ///

@@ -8,7 +8,7 @@ mod process;
 pub mod rights;
 
 pub use bell::{Bell, BellReceiver, BellSender, Wait};
-pub use courier::{Courier, CourierReceiver, CourierSender};
+pub use courier::{Courier, CourierError, CourierReceiver, CourierSender, MAX_ATTACHED, Parcel};
 pub use descriptors::raise_descriptor_limit;
 pub use kernel::{KernelError, KernelVersion};
 pub use process::{Credentials, Pidfd, ProcessError, has_exited};

@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::lane::{
-    Account, CopyReader, CopyWriter, HistoryReader, LaneReader, MAX_RING_BYTES, OwnMedium, Peer,
-    PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
+    Account, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
+    MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
 use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
-use crate::wake::{BellSender, Courier, CourierReceiver, CourierSender};
+use crate::wake::{BellSender, Courier, CourierReceiver};
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
 use crate::client::inbound::{InLane, Origin, PublisherIdentity, SubscriberPort};
@@ -39,8 +39,8 @@ pub(super) fn make_writer(
         (HistoryUse::Only, Some(history)) => (Medium::History, history, None),
         (HistoryUse::Only, None) => return Err("nothing is kept".into()),
         (_, history) => {
-            let (courier, receiver) = make_courier(route)?.unzip();
-            let (medium, memory, command) = make_lane(port, route, options, courier)?;
+            let (cargo, receiver) = make_courier(route)?.unzip();
+            let (medium, memory, command) = make_lane(port, route, options, cargo)?;
             let segment = lend(memory.handle()).map_err(|error| reason(&error))?;
             let mut half = half(port, medium, segment, history)?;
             half.courier = receiver;
@@ -52,13 +52,13 @@ pub(super) fn make_writer(
 
 /// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
 /// read to its end, who has not got what came before.
-fn make_courier(route: &Route) -> Result<Option<(CourierSender, Descriptor)>, String> {
+fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, String> {
     let keeps = !matches!(route.overflow, Overflow::DropOldest | Overflow::Conflate);
     if route.far || route.queue.is_some() || !keeps {
         return Ok(None);
     }
     let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
-    Ok(Some((sender, Arc::new(receiver.into()))))
+    Ok(Some((CargoSender::new(sender), Arc::new(receiver.into()))))
 }
 
 /// The smallest ring for a lane: it holds what waits for it.
@@ -95,7 +95,7 @@ fn make_lane(
     port: &PublisherPort,
     route: &Route,
     options: &SegmentOptions,
-    courier: Option<CourierSender>,
+    cargo: Option<CargoSender>,
 ) -> Result<(Medium, OwnMedium, WriterCommand), String> {
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
@@ -140,7 +140,7 @@ fn make_lane(
             copy(writer.map_err(|error| reason(&error))?)
         }
         _ => {
-            let writer = Writer::new(memory.clone(), counters).with_courier(courier);
+            let writer = Writer::new(memory.clone(), counters).with_cargo(cargo);
             let mut lane = OutLane::new(
                 route.lane,
                 &route.subscriber_name,
@@ -201,13 +201,7 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
-    let courier = courier.map(|courier| {
-        let courier = owned(courier).map(CourierReceiver::from_peer);
-        courier
-            .map_err(|error| reason(&error))?
-            .map_err(|error| reason(&error))
-    });
-    let courier = courier.transpose()?;
+    let cargo = courier.map(open_courier).transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -229,8 +223,7 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader =
-                Reader::new(memory.clone(), area, peer, counters).with_courier(courier);
+            let mut reader = Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }
@@ -339,6 +332,13 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
             call: "dup",
             source,
         })
+}
+
+/// A peer's courier.
+fn open_courier(descriptor: Descriptor) -> Result<CargoReceiver, String> {
+    let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
+    let courier = CourierReceiver::from_peer(descriptor).map_err(|error| reason(&error))?;
+    Ok(CargoReceiver::new(courier))
 }
 
 /// A peer's bell, twice.
