@@ -187,6 +187,17 @@ pub enum PublishError {
         /// What may wait, in bytes.
         limit: usize,
     },
+    /// Descriptors cannot reach one of the subscribers; nothing was published to anybody.
+    #[error(
+        "descriptors cannot be sent to {receiver}: it is on another host, in a queue group, or lets older messages give way; nothing was published"
+    )]
+    CannotAttach {
+        /// Name of the subscribing client.
+        receiver: String,
+    },
+    /// A descriptor could not be duplicated; nothing was published.
+    #[error("a descriptor cannot be attached; is the descriptor table full (`ulimit -n`)?")]
+    Descriptor(#[source] io::Error),
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
     #[error("a subscriber has no room")]
     WouldBlock,
