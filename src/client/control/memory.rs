@@ -11,7 +11,7 @@ use crate::lane::{
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
-use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, MemoryOptions, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
 use crate::wake::BellSender;
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
@@ -146,10 +146,12 @@ pub(super) fn attach(
     segment: PeerSegment<Descriptor>,
     bell: Descriptor,
     area: u32,
+    options: MemoryOptions,
 ) -> Result<(PeerCursor, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
+    page.settle(options).map_err(|error| reason(&error))?;
     let cursor = page
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
@@ -162,6 +164,7 @@ pub(super) fn attach(
 pub(super) fn make_reader(
     port: &SubscriberPort,
     offer: Offer<Descriptor>,
+    options: MemoryOptions,
 ) -> Result<NewReader, String> {
     let Offer {
         lane,
@@ -180,8 +183,8 @@ pub(super) fn make_reader(
         Medium::Ring | Medium::LossyRing => Kind::Ring,
         Medium::Table | Medium::History => Kind::Table,
     };
-    let memory = open_medium(kind, half.segment)?;
-    let history = history.map(|history| open_medium(Kind::Table, history));
+    let memory = open_medium(kind, half.segment, options)?;
+    let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
     let (origin, from) = beginning(port, inherited)?;
@@ -293,10 +296,16 @@ fn lend(
 }
 
 /// The memory of a publisher, mapped.
-fn open_medium(kind: Kind, segment: PeerSegment<Descriptor>) -> Result<PeerMedium, String> {
-    open(segment)
+fn open_medium(
+    kind: Kind,
+    segment: PeerSegment<Descriptor>,
+    options: MemoryOptions,
+) -> Result<PeerMedium, String> {
+    let medium = open(segment)
         .and_then(|handle| PeerMedium::open(kind, handle))
-        .map_err(|error| reason(&error))
+        .map_err(|error| reason(&error))?;
+    medium.settle(options).map_err(|error| reason(&error))?;
+    Ok(medium)
 }
 
 /// A segment of a peer, to be mapped.
