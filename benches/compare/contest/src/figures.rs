@@ -128,32 +128,40 @@ impl Row {
     pub fn is_ringmain(&self) -> bool {
         self.mode.contender.starts_with("ringmain")
     }
+
+    /// Whether its receivers poll.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.mode.wait, Wait::Spin | Wait::Yield)
+    }
 }
 
 impl Results {
-    /// Whom one of our rows is compared with: each other contender's best row among those that wait in the same way, or are as
-    /// busy, or among all. What the machine can do is compared in the same way of waiting, so that it tells what the bus costs.
+    /// Whom one of our rows is compared with: each other contender's best row among those that are as busy, or among all; of round
+    /// trips, among those that keep to cores as we do. What the machine can do is compared in the same way of waiting, so that it
+    /// tells what the bus costs.
     pub fn rivals(&self, own: &Row) -> Vec<&Row> {
         let mut names: Vec<&str> = Vec::new();
         for row in self.rows.iter().filter(|row| !row.is_ringmain()) {
             let name = row.mode.contender.as_str();
-            let is_batch = name == RAW_BATCH;
-            if !names.contains(&name) && (name != RAW && !is_batch || is_limit_of(name, own)) {
+            if !names.contains(&name) && (!is_limit(name) || is_limit_of(name, own)) {
                 names.push(name);
             }
         }
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let rows = || self.rows.iter().filter(|row| row.mode.contender == name);
-                let same = |row: &&Row| row.mode.wait == own.mode.wait;
-                let alike = |row: &&Row| is_busy(row.mode.wait) == is_busy(own.mode.wait);
-                let is_limit = [RAW, RAW_BATCH].contains(&name);
-                (self.best(rows().filter(same).filter(|_| is_limit)))
-                    .or_else(|| self.best(rows().filter(alike)))
-                    .or_else(|| self.best(rows()))
-            })
-            .collect()
+        let rivals = names.into_iter().filter_map(|name| {
+            let same_wait = |row: &Row| row.mode.wait == own.mode.wait;
+            let same_cores = |row: &Row| !self.case.is_rtt() || row.mode.pinned == own.mode.pinned;
+            let as_busy = |row: &Row| row.is_busy() == own.is_busy();
+            let best = |fits: &dyn Fn(&Row) -> bool| {
+                let rows = self.rows.iter().filter(|row| row.mode.contender == name);
+                self.best(rows.filter(|row| fits(row)))
+            };
+            best(&|row| is_limit(name) && same_wait(row) && same_cores(row))
+                .or_else(|| best(&|row| is_limit(name) && same_wait(row)))
+                .or_else(|| best(&|row| as_busy(row) && same_cores(row)))
+                .or_else(|| best(&as_busy))
+                .or_else(|| best(&|_| true))
+        });
+        rivals.collect()
     }
 
     /// The best of some rows, by the figure that decides.
@@ -168,13 +176,13 @@ impl Results {
     }
 }
 
+fn is_limit(name: &str) -> bool {
+    [RAW, RAW_BATCH].contains(&name)
+}
+
 /// What the machine can do if messages go in batches is the limit of batches only.
 fn is_limit_of(name: &str, own: &Row) -> bool {
     own.mode.contender.ends_with("-batch") == (name == RAW_BATCH)
-}
-
-fn is_busy(wait: Wait) -> bool {
-    matches!(wait, Wait::Spin | Wait::Yield)
 }
 
 const RAW: &str = "raw";

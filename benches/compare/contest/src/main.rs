@@ -2,7 +2,9 @@
 
 mod awake;
 mod case;
+mod docs;
 mod figures;
+mod plot;
 mod process;
 mod report;
 mod round;
@@ -20,7 +22,7 @@ use nix::unistd::Pid;
 
 use awake::Awake;
 use case::{Case, Only};
-use figures::{Figure, Results, Row};
+use figures::{Results, Row};
 use round::{Entrant, Stage};
 
 /// Compares Ringmain with others, and with what the machine can do.
@@ -54,6 +56,9 @@ struct Options {
     /// Keeps the cores from halting meanwhile.
     #[arg(long)]
     awake: bool,
+    /// Writes tables and plots into this folder's `performance.md`: `docs` unless given.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "../../docs")]
+    docs: Option<PathBuf>,
     /// Folder of the contenders' programs.
     #[arg(long, hide = true)]
     programs: PathBuf,
@@ -94,6 +99,9 @@ fn main() -> Result<()> {
     if !options.json {
         print_ratios(&all);
     }
+    if let Some(folder) = &options.docs {
+        docs::write(folder, &all, &options.about(all_cores.len()))?;
+    }
     Ok(())
 }
 
@@ -132,43 +140,17 @@ fn compete(stage: &mut Stage, case: &Case, entrants: &[Entrant], rounds: usize) 
 }
 
 fn print_ratios(all: &[Results]) {
-    let has = |workload| all.iter().any(|results| results.case.workload == workload);
-    let tables = [
-        (
-            Workload::Rtt,
-            Figure::P50,
-            "p50 of ringmain / p50 of others: less is better",
-        ),
-        (
-            Workload::Rtt,
-            Figure::P99,
-            "p99 of ringmain / p99 of others: less is better",
-        ),
-        (
-            Workload::Throughput,
-            Figure::Rate,
-            "rate of ringmain / rate of others: more is better",
-        ),
-        (
-            Workload::Fanout,
-            Figure::Rate,
-            "rate of ringmain / rate of others: more is better",
-        ),
-        (
-            Workload::Frames,
-            Figure::Rate,
-            "rate of ringmain / rate of others: more is better",
-        ),
-    ];
-    for (workload, figure, what) in tables {
-        if has(workload) {
-            println!("\n{workload:?}, {what}; the median of the rounds, and their range\n");
+    let mut workloads: Vec<Workload> = all.iter().map(|results| results.case.workload).collect();
+    workloads.dedup();
+    for workload in workloads {
+        for (figure, what) in report::ratios_of_workload(workload) {
+            println!("\n{workload:?}. {what}\n");
             print!("{}", report::ratios(all, workload, figure).markdown());
         }
-    }
-    if has(Workload::Fanout) {
-        println!();
-        print!("{}", report::per_subscriber(all).markdown());
+        if workload == Workload::Fanout {
+            println!();
+            print!("{}", report::per_subscriber(all).markdown());
+        }
     }
 }
 
@@ -180,6 +162,23 @@ impl Options {
     fn time(&self) -> Duration {
         let seconds = self.seconds.unwrap_or(if self.quick { 0.2 } else { 0.6 });
         Duration::from_secs_f64(seconds.clamp(0.01, 60.0))
+    }
+
+    /// What was run, where.
+    fn about(&self, cores: usize) -> String {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = info
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+            .map_or("unknown processor", |(_, model)| model.trim());
+        format!(
+            "{} rounds of {:.1} s each; {cores} cores, {model}, Linux {}{}.",
+            self.rounds(),
+            self.time().as_secs_f64(),
+            kernel.trim(),
+            if self.awake { ", cores kept awake" } else { "" },
+        )
     }
 
     fn cases(&self) -> Vec<Case> {

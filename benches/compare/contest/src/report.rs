@@ -45,6 +45,26 @@ pub fn figures(results: &Results) -> Table {
     table
 }
 
+/// What is compared of a workload, and how to read it.
+pub fn ratios_of_workload(workload: Workload) -> Vec<(Figure, &'static str)> {
+    match workload {
+        Workload::Rtt => vec![
+            (
+                Figure::P50,
+                "p50 of ringmain divided by that of others, less is better: median of the rounds, and range",
+            ),
+            (
+                Figure::P99,
+                "p99 of ringmain divided by that of others, less is better: median of the rounds, and range",
+            ),
+        ],
+        _ => vec![(
+            Figure::Rate,
+            "Rate of ringmain divided by that of others, more is better: median of the rounds, and range",
+        )],
+    }
+}
+
 /// Our rows of a workload, each divided by what it is compared with.
 pub fn ratios(all: &[Results], workload: Workload, figure: Figure) -> Table {
     let of_workload = || {
@@ -75,7 +95,8 @@ pub fn ratios(all: &[Results], workload: Workload, figure: Figure) -> Table {
                 let ratio = rival.and_then(|rival| own.ratio(rival, figure));
                 ratio.map(of_spread).unwrap_or_default()
             });
-            let own_name = format!("{}, {}", name(own), wait(own.mode.wait));
+            let pinned = if own.mode.pinned { ", pinned" } else { "" };
+            let own_name = format!("{}, {}{pinned}", name(own), wait(own.mode.wait));
             table.row([results.case.name(), own_name].into_iter().chain(cells));
         }
     }

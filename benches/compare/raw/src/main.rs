@@ -36,6 +36,7 @@ impl Contender for Raw {
                 .pinned(),
             Mode::new(BATCH, Wait::Yield, &[Fanout]),
             asleep(Wait::Park, EVENTFD),
+            mode(Wait::Park, &[Rtt]).variant(EVENTFD),
             asleep(Wait::Park, SOCKET),
             asleep(Wait::Async, EVENTFD),
             asleep(Wait::Async, SOCKET),

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Result;
-use compare_harness::{AsyncInlet, Inlet, Polling, Task, Wait as Waiting};
+use compare_harness::{AsyncInlet, Inlet, Polling, Task, Wait as Waiting, Workload};
 use ringmain::{Client, Overflow, RecvError, Sample, Subscriber, Wait, Waitable};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -34,12 +34,11 @@ fn subscribe<B: Body + ?Sized>(client: &Client, topic: &str, wait: Wait) -> Resu
 
 impl<B: Body + ?Sized> Blocking<B> {
     pub fn open(client: &Client, topic: &str, task: &Task) -> Result<Self> {
-        let is_stream = task.subscribers > 1 || !task.mode.pinned;
         let wait = match task.mode.wait {
             Waiting::Spin | Waiting::Yield => Wait::Spin,
             // A round trip measures the wake; in a stream there is little to wait for.
-            Waiting::Park | Waiting::Async if is_stream => Wait::SpinThenPark,
-            Waiting::Park | Waiting::Async => Wait::Park,
+            Waiting::Park | Waiting::Async if task.workload == Workload::Rtt => Wait::Park,
+            Waiting::Park | Waiting::Async => Wait::SpinThenPark,
         };
         Ok(Self {
             subscriber: subscribe(client, topic, wait)?,

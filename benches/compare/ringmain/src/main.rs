@@ -41,7 +41,7 @@ impl Contender for Ringmain {
             mode(Wait::Yield, &[Fanout, Frames]),
             batch(Wait::Yield, &[Fanout]),
             mode(Wait::Park, &[Rtt]).pinned(),
-            mode(Wait::Park, &[Throughput, Fanout, Frames]),
+            mode(Wait::Park, &[Rtt, Throughput, Fanout, Frames]),
             mode(Wait::Async, &[Rtt]).pinned(),
             mode(Wait::Async, &[Rtt]).variant(IN_REACTOR).pinned(),
         ]

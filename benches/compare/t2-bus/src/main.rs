@@ -1,6 +1,7 @@
 //! t2_bus as a contender: a server behind a Unix socket that confirms each message.
 
 use std::path::PathBuf;
+use std::task::Poll;
 
 use anyhow::{Context, Result, anyhow};
 use compare_harness::Workload::{Fanout, Rtt, Throughput};
@@ -108,8 +109,8 @@ impl AsyncOutlet for Out<'_> {
         let message = message.to_vec();
         let sent = self.client.publish_bytes(self.channel.name(), message);
         self.open.push(Box::pin(sent));
-        // The first poll hands it to the client's task, so the order is kept.
-        if let std::task::Poll::Ready(Some(confirmed)) = futures::poll!(self.open.next()) {
+        // Its first poll hands it to the client's task, so the order is kept. Those that are confirmed are found before.
+        while let Poll::Ready(Some(confirmed)) = futures::poll!(self.open.next()) {
             confirmed.map_err(text)?;
         }
         self.confirm(MOST_OPEN).await
