@@ -296,7 +296,8 @@ fn sources(folder: &str) -> Vec<(String, String)> {
             continue;
         };
         for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.is_dir() && !path.ends_with("target") {
+            // The comparison is a workspace of its own.
+            if path.is_dir() && !path.ends_with("target") && !path.ends_with("benches/compare") {
                 waiting.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(read(root, path));
