@@ -18,6 +18,7 @@ mod last_values;
 mod loan;
 mod mailbox;
 mod outbound;
+mod parts;
 mod publisher;
 mod sample;
 pub(crate) mod session;
