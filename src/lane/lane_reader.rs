@@ -5,7 +5,7 @@ use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
 use super::{
-    Attachments, CopyReader, HistoryReader, Hold, HoldsUsedUp, LaneError, Next, Reader, Snapshot,
+    Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, Next, Reader, Snapshot,
 };
 
 /// The subscriber's end of a lane, whatever that lies in.
@@ -176,7 +176,7 @@ impl LaneReader {
     }
 
     /// Keeps the message beyond its release, if it lies in a pool.
-    pub fn hold(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+    pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
         match self {
             Self::Ring(reader) => reader.hold(),
             _ => Ok(None),
