@@ -16,6 +16,7 @@ mod inbound;
 mod last_values;
 mod mailbox;
 mod outbound;
+mod polling;
 mod publisher;
 mod sample;
 pub(crate) mod session;
