@@ -16,6 +16,7 @@ mod inbound;
 mod last_values;
 mod mailbox;
 mod outbound;
+mod parts;
 mod polling;
 mod publisher;
 mod sample;

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::Role;
 use crate::lane::{
-    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium, PRELUDE_BYTES,
-    longest_parcel, table,
+    Attached, DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium,
+    PRELUDE_BYTES, longest_parcel, table,
 };
 use crate::message::{Bytes, Clock, Message, MessageType};
 use crate::ring::{capacity_for, lossy, max_payload_bytes, record_bytes};
@@ -461,6 +462,48 @@ impl<T: Message + ?Sized> Publisher<T> {
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of(topic)?;
         self.outbound.publish_to_one(id, receiver, message)
+    }
+
+    /// Publishes a message with descriptors attached: files, sockets, whatever a process can hold. Each subscriber gets
+    /// duplicates of its own ([`Sample::take_descriptors`](super::Sample::take_descriptors)); those given here stay open. Any
+    /// number of them: they travel 253 at a time. A subscriber that takes none closes them with the sample. Otherwise as
+    /// [`Publisher::publish_to`]; a publisher with a [history](PublisherBuilder::history) keeps the message without them.
+    ///
+    /// The descriptors of a message count as a part of it: where the kernel has no room for them, the subscriber has none.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::CannotAttach`]: one of the subscribers is on another
+    /// host, in a queue group, or has a policy by which older messages give way.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use std::os::fd::AsFd;
+    ///
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut publisher = client.publisher::<Bytes>("logs/*").open()?;
+    /// let topic = publisher.resolve("logs/today")?;
+    /// let file = File::open("/var/log/syslog")?;
+    /// publisher.publish_with_descriptors(&topic, Bytes::new(b"syslog"), &[file.as_fd()])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_with_descriptors(
+        &mut self,
+        topic: &ResolvedTopic,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        if descriptors.is_empty() {
+            return self.outbound.publish(id, message, Patience::Policy);
+        }
+        self.outbound.publish_attached(id, message, |first| {
+            let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned);
+            let copies = copies.collect::<Result<_, _>>();
+            let copies = copies.map_err(PublishError::Descriptor)?;
+            Ok(Attached::descriptors(first, copies))
+        })
     }
 
     /// What was declared: topics that this one includes can be published to.

@@ -4,7 +4,7 @@ use crate::message::Timestamp;
 use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
-use super::{CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
+use super::{Attachments, CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
 
 /// The subscriber's end of a lane, whatever that lies in.
 #[expect(
@@ -64,6 +64,14 @@ impl LaneReader {
     /// The lane behind what its publisher has kept.
     pub fn behind(snapshot: Snapshot, lane: Self) -> Self {
         Self::Snapshot(Box::new(snapshot), Some(Box::new(lane)))
+    }
+
+    /// What is attached to the message that was found last; once.
+    pub fn take_attachments(&mut self) -> Option<Attachments> {
+        match self {
+            Self::Ring(reader) => reader.take_attachments(),
+            _ => None,
+        }
     }
 
     /// What stands next.

@@ -4,6 +4,8 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod account;
+mod attached;
+mod cargo;
 mod copy_reader;
 mod copy_writer;
 mod cursor_page;
@@ -19,6 +21,8 @@ mod stamping;
 mod writer;
 
 pub use account::Account;
+pub use attached::{Attached, Attachments};
+pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
 pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};

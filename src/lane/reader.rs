@@ -11,7 +11,9 @@ use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
-use super::{Account, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
+use super::{
+    Account, Attachments, CargoError, CargoReceiver, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium,
+};
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
@@ -35,6 +37,10 @@ pub struct Reader {
     /// Crossings of the water marks when the ring was found empty last.
     drained: u64,
     told_high: bool,
+    /// By which descriptors come, where they can.
+    cargo: Option<CargoReceiver>,
+    /// What is attached to the message that ends here.
+    attachments: Option<(Position, Attachments)>,
 }
 
 /// What stands next in a lane.
@@ -108,6 +114,9 @@ pub enum LaneError {
         /// What comes next.
         due: u64,
     },
+    /// What a record refers to beside the ring is not there.
+    #[error("{0}")]
+    Cargo(String),
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -142,7 +151,15 @@ impl Reader {
             host,
             drained: 0,
             told_high: false,
+            cargo: None,
+            attachments: None,
         }
+    }
+
+    /// With a way for descriptors.
+    pub fn with_cargo(mut self, cargo: Option<CargoReceiver>) -> Self {
+        self.cargo = cargo;
+        self
     }
 
     /// Begins where another reader has stopped, or at the beginning, and tells how far it has come after each message, for
@@ -162,6 +179,7 @@ impl Reader {
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
             Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
             Polled::Record(definition) => self.define(definition),
         }
     }
@@ -336,6 +354,9 @@ impl Reader {
     /// Tells the publisher how far everything is read.
     #[inline(never)]
     pub fn publish_cursor(&mut self) {
+        // Those of messages that were given back.
+        let position = self.consumer.position();
+        self.attachments.take_if(|(end, _)| *end <= position);
         if self.keeps_account {
             self.consumer.cursor().tell(Account {
                 position: self.consumer.position(),
@@ -466,9 +487,43 @@ impl Reader {
         match self.consumer.poll()? {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }
+    }
+
+    /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
+    #[cold]
+    fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
+        let mut bytes = [0; LONGEST_ATTACHED_BYTES];
+        let Some(named) = bytes.get_mut(..record.len_bytes) else {
+            let len = record.len_bytes;
+            return Err(cargo_error(&CargoError::Record { len }));
+        };
+        self.consumer.storage().copy_out(record.offset, named);
+        let attachments = Attachments::take(named, self.cargo.as_mut());
+        let attachments = attachments.map_err(|error| cargo_error(&error))?;
+        // Given back along with the message.
+        let end = self.consumer.end(&record);
+        self.consumer.advance_to(end);
+        let next = match self.consumer.poll()? {
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            _ => {
+                let len = record.len_bytes;
+                Err(cargo_error(&CargoError::Record { len }))
+            }
+        }?;
+        self.attachments = Some((self.end, attachments));
+        Ok(next)
+    }
+
+    /// What is attached to the message; once.
+    pub fn take_attachments(&mut self) -> Option<Attachments> {
+        let end = self.end;
+        let (_, attachments) = self.attachments.take_if(|(at, _)| *at == end)?;
+        Some(attachments)
     }
 
     #[inline]
@@ -481,3 +536,10 @@ impl Reader {
         }
     }
 }
+
+fn cargo_error(error: &CargoError) -> LaneError {
+    LaneError::Cargo(crate::wire::reason(error))
+}
+
+/// Bytes of the longest record that says what is attached.
+const LONGEST_ATTACHED_BYTES: usize = 4096;

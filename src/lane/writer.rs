@@ -1,5 +1,7 @@
 //! The publisher's end of a lane.
 
+use std::sync::Arc;
+
 use crate::counters::LaneSlot;
 use crate::message::{EncodeError, EncodedBytes, Message, Scratch, Timestamp};
 use crate::ring::{
@@ -8,8 +10,9 @@ use crate::ring::{
 };
 use crate::topic::MAX_NAME_BYTES;
 
+use super::attached::ENTRY_BYTES;
 use super::stamping::{Stamp, Unstamped};
-use super::{OwnMedium, Peer, PeerCursor};
+use super::{Attached, CargoSender, OwnMedium, Peer, PeerCursor};
 
 /// The publisher's end of a lane.
 pub struct Writer {
@@ -26,6 +29,12 @@ pub struct Writer {
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
     counters: LaneSlot,
+    /// By which descriptors go to the subscriber, where they can.
+    cargo: Option<CargoSender>,
+    /// What is attached to the next message.
+    attached: Option<Arc<Attached>>,
+    /// Number of the next parcel to be sent.
+    unsent: u64,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -66,13 +75,33 @@ impl Writer {
             names_each: false,
             last: None,
             counters,
+            cargo: None,
+            attached: None,
+            unsent: 0,
         }
+    }
+
+    /// With a way for descriptors.
+    pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
+        self.cargo = cargo;
+        self
     }
 
     /// From now on each message says what its topic is, so that a reader can begin at any of them. Costs a record of 16 bytes
     /// and the name, and copying them.
     pub fn name_each(&mut self) {
         self.names_each = true;
+    }
+
+    /// Whether descriptors can be attached to what goes here.
+    pub fn takes_attachments(&self) -> bool {
+        self.cargo.is_some()
+    }
+
+    /// Attaches this to the next message. It has no room as long as one of both has none.
+    pub fn attach_to_next(&mut self, attached: Option<Arc<Attached>>) {
+        self.ready_for = 0;
+        self.attached = attached;
     }
 
     /// The subscriber has mapped the ring.
@@ -153,7 +182,8 @@ impl Writer {
 
     fn get_ready(&mut self, topic: u32, generation: u64) -> bool {
         let known = self.defined.get(topic as usize) == Some(&generation);
-        let ready = known && !self.producer.has_drops() && self.subscriber.is_some();
+        let is_plain = !self.producer.has_drops() && self.attached.is_none();
+        let ready = known && is_plain && self.subscriber.is_some();
         if ready {
             self.ready_for = generation;
         }
@@ -288,6 +318,7 @@ impl Writer {
     /// Counts messages that found no room. The subscriber learns it in band, or from the counter when it is idle.
     pub fn count_drops(&mut self, cause: DropCause, messages: u64) {
         self.ready_for = 0;
+        self.attached = None;
         self.producer.count_drop(cause, messages);
         self.counters.dropped(cause, messages);
     }
@@ -348,7 +379,27 @@ impl Writer {
         if self.defined.get(topic.id as usize) != Some(&topic.generation) {
             self.stage_name(topic)?;
         }
-        Ok(())
+        match self.attached {
+            Some(_) => self.stage_attached(),
+            None => Ok(()),
+        }
+    }
+
+    /// The descriptors go ahead: where their record is found they are there.
+    #[cold]
+    fn stage_attached(&mut self) -> Result<(), NoRoom> {
+        let (Some(attached), Some(cargo)) = (&self.attached, &self.cargo) else {
+            return Ok(());
+        };
+        let record = attached.record();
+        self.producer.stage_copy(Kind::Attachments, &record, 0)?;
+        // Where the subscriber is gone, so is the room.
+        let sent = attached.send(cargo, self.unsent);
+        self.unsent = sent.map_err(|_| NoRoom::Full)?;
+        match self.unsent >= attached.next() {
+            true => Ok(()),
+            false => Err(NoRoom::Full),
+        }
     }
 
     /// The same before the second message of a batch, and those behind it.
@@ -368,6 +419,7 @@ impl Writer {
     #[inline]
     fn commit<S: Stamp>(&mut self, topic: TopicRef<'_, S>, messages: usize, len_bytes: usize) {
         self.producer.commit();
+        self.attached = None;
         let position = self.producer.committed();
         self.counters.messages(messages as u64, len_bytes, position);
         let id = topic.id as usize;
@@ -390,7 +442,9 @@ impl Drop for Writer {
     }
 }
 
-/// What can stand before a message: a gap record, the definition of the longest topic, a timestamp. They are committed
+/// What can stand before a message: a gap record, the definition of the longest topic, what is attached, a timestamp. They are committed
 /// together, so a ring holds twice as much as the longest message *and* these.
-pub const PRELUDE_BYTES: usize =
-    record_bytes(DropCounts::BYTES) + record_bytes(MAX_NAME_BYTES) + Timestamp::BYTES;
+pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES)
+    + record_bytes(MAX_NAME_BYTES)
+    + record_bytes(ENTRY_BYTES)
+    + Timestamp::BYTES;

@@ -8,7 +8,6 @@ mod connect;
 mod memory;
 mod peers;
 mod place;
-mod rights;
 mod socket;
 
 pub use address::{Address, AddressError};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::rights;
+use crate::wake::rights;
 use crate::wire::{
     DecodeError, Decoded, Decoder, EncodeError, Frame, MAX_DESCRIPTORS, PREAMBLE_BYTES,
     PreambleError, Versions, encode,
@@ -208,7 +208,7 @@ impl<In: Frame, Out: Frame> Link<In, Out> {
                 return Ok(Received::Frame(frame, descriptors));
             }
             let mut buffer = [0; READ_BYTES];
-            match rights::receive(self.stream.as_fd(), &mut buffer) {
+            match rights::receive::<CONTROL_WORDS>(self.stream.as_fd(), &mut buffer) {
                 Ok(arrived) => {
                     // Owned before anything is judged, so that they are closed whatever comes of it.
                     self.incoming.descriptors.extend(arrived.descriptors);
@@ -350,6 +350,8 @@ impl<In: Frame> Incoming<In> {
 
 /// As much as is read at once: some hundred frames.
 const READ_BYTES: usize = 16 * 1024;
+/// Room for one frame's descriptors, no more.
+const CONTROL_WORDS: usize = rights::words_for(MAX_DESCRIPTORS);
 
 #[cfg(test)]
 #[path = "socket_tests.rs"]

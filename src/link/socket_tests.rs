@@ -207,7 +207,7 @@ fn after(bytes: &[u8], descriptors: &[Descriptor]) -> LinkError {
         .map(|descriptor| descriptor.as_raw_fd())
         .collect();
     if !bytes.is_empty() {
-        rights::send(peer.as_fd(), bytes, &raw).unwrap();
+        crate::wake::rights::send(peer.as_fd(), bytes, &raw).unwrap();
     }
     drop(peer);
     loop {

@@ -235,6 +235,8 @@ impl Party {
                     self.session.offer(
                         route.lane,
                         OwnHalf {
+                            courier: None,
+                            begin: None,
                             medium: Medium::Ring,
                             segment: PeerSegment::Descriptor(1),
                             bell: 2,

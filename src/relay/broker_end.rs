@@ -112,6 +112,8 @@ impl BrokerEnd {
                     medium,
                     segment: half.segment,
                     history: half.history,
+                    courier: false,
+                    begin: None,
                 };
                 ways.send_near_offer((lane, medium), frame, half.descriptors);
             }
@@ -133,6 +135,7 @@ fn offered(mut frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, B
         medium,
         ref mut segment,
         ref mut history,
+        begin,
         ..
     } = frame
     else {
@@ -143,7 +146,10 @@ fn offered(mut frame: ToClient, descriptors: Vec<OwnedFd>, ways: &mut Ways<'_, B
     let kept = history.as_mut();
     let kept = kept.map(|kept| std::mem::replace(kept, SegmentSource::Descriptor));
     let added = match PeerHalf::of(source, kept, descriptors) {
-        Some((process, half)) => ways.lanes.add_source(lane, medium, half, process),
+        Some((process, half)) if begin.is_none() => {
+            ways.lanes.add_source(lane, medium, half, process)
+        }
+        Some(_) => Err("memory that others share is not carried to another host".into()),
         None => Err("the offer has other descriptors than it must have".into()),
     };
     match added {

@@ -59,6 +59,7 @@ impl End for ClientEnd {
                 medium,
                 segment,
                 history,
+                ..
             } => {
                 let has_history = history.is_some();
                 let half = PeerHalf::of(segment, history, descriptors);
@@ -175,6 +176,8 @@ impl ClientEnd {
                     medium,
                     segment: SegmentSource::Descriptor,
                     history: has_history.then_some(SegmentSource::Descriptor),
+                    courier: false,
+                    begin: None,
                 };
                 ways.send_far_offer(&frame, sizes);
             }
@@ -224,11 +227,14 @@ fn offered(mut frame: ToClient, sizes: Sizes, ways: &mut Ways<'_, ClientEnd>) {
         medium,
         ref mut segment,
         ref mut history,
+        ref mut courier,
+        ref mut begin,
         ..
     } = frame
     else {
         return;
     };
+    (*courier, *begin) = (false, None);
     let plan = SinkPlan::new(medium, history.is_some(), sizes);
     match plan.and_then(|plan| ways.lanes.add_sink(lane, &plan)) {
         Ok(half) => {

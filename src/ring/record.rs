@@ -22,6 +22,8 @@ pub enum Kind {
     Gap = 4,
     /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
     Stamped = 5,
+    /// Says what is attached to the message behind it, in the same batch.
+    Attachments = 8,
 }
 
 /// A committed record as found in a ring.
@@ -58,6 +60,7 @@ impl Kind {
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
             5 => Some(Self::Stamped),
+            8 => Some(Self::Attachments),
             _ => None,
         }
     }

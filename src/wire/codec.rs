@@ -233,8 +233,8 @@ macro_rules! frame {
 frame!(ToBroker);
 frame!(ToClient);
 
-/// The most descriptors that one frame carries: a process, a segment, a bell, one to spare.
-pub const MAX_DESCRIPTORS: usize = 4;
+/// The most descriptors that one frame carries: a process, a segment, a bell, a courier, a history, one to spare.
+pub const MAX_DESCRIPTORS: usize = 6;
 /// Length of a frame's header in bytes.
 pub const HEADER_BYTES: usize = 8;
 

@@ -113,9 +113,9 @@ fn a_header_is_refused_before_its_body_is_awaited() {
         }
     ));
     assert!(matches!(
-        refused(&[8, 0, 0, 0, 5, 0, 0, 0]),
+        refused(&[8, 0, 0, 0, 7, 0, 0, 0]),
         DecodeError::Descriptors {
-            count: 5,
+            count: 7,
             limit: MAX_DESCRIPTORS
         }
     ));
@@ -143,9 +143,9 @@ fn what_the_receiver_would_refuse_is_not_sent() {
         Err(EncodeError::TooLarge { limit: 99, .. })
     ));
     assert!(matches!(
-        encode(&frame, 5, 1000),
+        encode(&frame, 7, 1000),
         Err(EncodeError::Descriptors {
-            count: 5,
+            count: 7,
             limit: MAX_DESCRIPTORS
         })
     ));

@@ -149,6 +149,8 @@ pub struct Route {
     pub queue: Option<String>,
     /// What it wants of earlier messages.
     pub history: HistoryUse,
+    /// Whether a relay carries the lane to another host: only what lies in its memory arrives.
+    pub far: bool,
 }
 
 /// One step from the routes that a client knows to those that the broker decided.
@@ -248,7 +250,7 @@ pub enum ToBroker {
         subscriber: HandleId,
     },
     /// The publisher's half of a lane. Descriptors: what it lies in (if `segment` is `Descriptor`), the publisher's bell, then
-    /// what the publisher has kept (if `history` is a `Descriptor`).
+    /// the subscriber's end of a courier (if `courier`), then what the publisher has kept (if `history` is a `Descriptor`).
     OfferLane {
         /// The lane.
         lane: LaneId,
@@ -258,6 +260,11 @@ pub enum ToBroker {
         segment: SegmentSource,
         /// What the publisher has kept, where the subscriber wants it first.
         history: Option<SegmentSource>,
+        /// Whether a courier comes along. Not for lanes that a relay carries, nor for those of queue groups.
+        courier: bool,
+        /// Where the memory is shared with other subscribers, or may be: the number of the place in it that says where this
+        /// one begins.
+        begin: Option<u32>,
     },
     /// The subscriber's half of a lane. Descriptors: the cursor page (if `segment` is `Descriptor`), the subscriber's bell.
     AcceptLane {
@@ -348,8 +355,8 @@ pub enum ToClient {
         changes: Vec<RouteChange>,
     },
     /// A publisher made its half of a lane for one of the client's subscribers. Descriptors: the publisher's process, then what
-    /// the lane lies in (if `segment` is `Descriptor`), then the publisher's bell, then the segment of `history` or `inherited`
-    /// (if that is a `Descriptor`); there is one of the two at most.
+    /// the lane lies in (if `segment` is `Descriptor`), then the publisher's bell, then the subscriber's end of a courier (if
+    /// `courier`), then the segment of `history` or `inherited` (if that is a `Descriptor`); there is one of the two at most.
     LaneOffered {
         /// The lane.
         lane: LaneId,
@@ -369,6 +376,10 @@ pub enum ToClient {
         segment: SegmentSource,
         /// What the publisher has kept, where the subscriber wants it first.
         history: Option<SegmentSource>,
+        /// As in `OfferLane`.
+        courier: bool,
+        /// As in `OfferLane`.
+        begin: Option<u32>,
         /// The lane was that of another member of the subscriber's queue group.
         inherited: Option<Inherited>,
     },

@@ -105,6 +105,8 @@ pub fn offer(
         medium,
         segment: SegmentSource::Descriptor,
         history: history.map(|_| SegmentSource::Descriptor),
+        courier: false,
+        begin: None,
     };
     raw.send_offer(&frame, bytes, history);
 }

@@ -23,6 +23,8 @@ fn frames_that_no_client_sends_end_the_sender_only() {
             lane: 99,
             medium: Medium::Ring,
             history: None,
+            courier: false,
+            begin: None,
             segment: segment(),
         },
         ToBroker::AcceptLane {
@@ -34,6 +36,8 @@ fn frames_that_no_client_sends_end_the_sender_only() {
             lane: 99,
             medium: Medium::Ring,
             history: None,
+            courier: false,
+            begin: None,
             segment: SegmentSource::Named("/etc/passwd".into()),
         },
         ToBroker::ClosePublisher { publisher: 77 },
@@ -122,6 +126,8 @@ fn a_ring_that_is_none_ends_its_lane_and_no_other() {
             lane: lanes[0],
             medium: Medium::Ring,
             history: None,
+            courier: false,
+            begin: None,
             segment: SegmentSource::Descriptor,
         };
         hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);
@@ -148,6 +154,8 @@ fn a_ring_that_is_none_ends_its_lane_and_no_other() {
         lane: lanes[0],
         medium: Medium::Ring,
         history: None,
+        courier: false,
+        begin: None,
         segment: SegmentSource::Descriptor,
     };
     hostile.send(&offer, &[pipe.as_fd(), pipe.as_fd()]);
@@ -242,6 +250,8 @@ fn a_message_on_the_highest_topic_id_is_on_none_that_was_named() {
         lane: lanes[0],
         medium: Medium::Ring,
         history: None,
+        courier: false,
+        begin: None,
         segment: SegmentSource::Descriptor,
     };
     hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);

@@ -88,6 +88,8 @@ fn refusals_end_the_connection() {
         },
         medium: Medium::Ring,
         history: None,
+        courier: false,
+        begin: None,
         inherited: None,
         segment: SegmentSource::Descriptor,
     });

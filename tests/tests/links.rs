@@ -88,6 +88,8 @@ fn last_words_of_a_publisher_that_never_knew_its_subscriber_s_bell_are_heard() {
         medium: Medium::Ring,
         segment,
         history: None,
+        courier: false,
+        begin: None,
     };
     raw.send(&offer, &[ring.as_fd(), bell.as_fd()]);
     // What comes here is not looked at: no bell.

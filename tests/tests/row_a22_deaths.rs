@@ -283,6 +283,8 @@ fn a22_an_heir_that_sleeps_is_woken_for_the_last_words() {
         medium: Medium::Ring,
         segment: SegmentSource::Descriptor,
         history: None,
+        courier: false,
+        begin: None,
     };
     raw.send(&offer, &[ring.as_fd(), bell.as_fd()]);
     let answer = raw.receive().map(|(frame, _)| frame);

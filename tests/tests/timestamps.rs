@@ -165,6 +165,8 @@ fn b10_a_stamp_that_is_none_ends_its_lane() {
             lane: lanes[0],
             medium: Medium::Ring,
             history: None,
+            courier: false,
+            begin: None,
             segment: SegmentSource::Descriptor,
         };
         hostile.send(&offer, &[ring.as_fd(), bell.as_fd()]);

@@ -83,6 +83,8 @@ impl<D: Clone> Estate<D> {
             medium: Medium::Ring,
             segment: half.segment.clone(),
             history: None,
+            courier: false,
+            begin: None,
             inherited,
         };
         Some(Outgoing { frame, descriptors })

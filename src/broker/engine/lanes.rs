@@ -28,6 +28,8 @@ pub(super) struct OfferedHalf<D> {
     pub(super) medium: Medium,
     pub(super) segment: SegmentSource,
     pub(super) history: Option<SegmentSource>,
+    pub(super) courier: bool,
+    pub(super) begin: Option<u32>,
     pub(super) descriptors: Vec<D>,
 }
 
@@ -86,6 +88,8 @@ impl<D: Clone> Engine<D> {
             medium: half.medium,
             segment: half.segment.clone(),
             history: half.history,
+            courier: half.courier,
+            begin: half.begin,
             inherited: None,
         };
         self.lanes.set_stage(id, Stage::Offered);

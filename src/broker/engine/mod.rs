@@ -198,11 +198,15 @@ impl<D: Clone> Engine<D> {
                 medium,
                 segment,
                 history,
+                courier,
+                begin,
             } => {
                 let half = OfferedHalf {
                     medium,
                     segment,
                     history,
+                    courier,
+                    begin,
                     descriptors,
                 };
                 return self.offer_lane(session, lane, half);
@@ -288,8 +292,14 @@ fn is_request(frame: &ToBroker) -> bool {
 fn descriptors_of(frame: &ToBroker) -> usize {
     match frame {
         ToBroker::OfferLane {
-            segment, history, ..
-        } => 1 + segment.descriptors() + history.as_ref().map_or(0, SegmentSource::descriptors),
+            segment,
+            history,
+            courier,
+            ..
+        } => {
+            let history = history.as_ref().map_or(0, SegmentSource::descriptors);
+            1 + segment.descriptors() + usize::from(*courier) + history
+        }
         ToBroker::AcceptLane { segment, .. } => 1 + segment.descriptors(),
         _ => 0,
     }

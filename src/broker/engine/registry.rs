@@ -21,6 +21,8 @@ pub(super) struct Handle {
 pub(super) struct Owner {
     pub(super) client: u64,
     pub(super) name: Arc<str>,
+    /// Whether it is on another host.
+    pub(super) is_far: bool,
 }
 
 /// An open publisher.

@@ -125,6 +125,7 @@ impl Lanes {
             excludes: texts(&subscriber.excludes),
             queue: subscriber.queue.clone(),
             history: subscriber.history,
+            far: publisher.owner.is_far || subscriber.owner.is_far,
         })
     }
 

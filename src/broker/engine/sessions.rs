@@ -119,6 +119,7 @@ impl<D> Sessions<D> {
         let owner = Owner {
             client: self.last_client,
             name: Arc::from(name),
+            is_far: session.peer.remote.is_some(),
         };
         let client = Client { owner, epoch_index };
         session.state = State::Joined(client.clone());

@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::lane::{
-    Account, CopyReader, CopyWriter, HistoryReader, LaneReader, MAX_RING_BYTES, OwnMedium, Peer,
-    PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
+    Account, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
+    MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
-use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, MemoryOptions, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
-use crate::wake::BellSender;
+use crate::wake::{BellSender, Courier, CourierReceiver};
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
 use crate::client::inbound::{InLane, Origin, PublisherIdentity, SubscriberPort};
@@ -39,13 +39,26 @@ pub(super) fn make_writer(
         (HistoryUse::Only, Some(history)) => (Medium::History, history, None),
         (HistoryUse::Only, None) => return Err("nothing is kept".into()),
         (_, history) => {
-            let (medium, memory, command) = make_lane(port, route, options)?;
+            let (cargo, receiver) = make_courier(route)?.unzip();
+            let (medium, memory, command) = make_lane(port, route, options, cargo)?;
             let segment = lend(memory.handle()).map_err(|error| reason(&error))?;
-            let half = half(port, medium, segment, history)?;
+            let mut half = half(port, medium, segment, history)?;
+            half.courier = receiver;
             return Ok((Some(command), half));
         }
     };
     Ok((command, half(port, medium, segment, None)?))
+}
+
+/// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
+/// read to its end, who has not got what came before.
+fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, String> {
+    let keeps = !matches!(route.overflow, Overflow::DropOldest | Overflow::Conflate);
+    if route.far || route.queue.is_some() || !keeps {
+        return Ok(None);
+    }
+    let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
+    Ok(Some((CargoSender::new(sender), Arc::new(receiver.into()))))
 }
 
 /// The smallest ring for a lane: it holds what waits for it.
@@ -72,6 +85,8 @@ fn half(
         medium,
         segment,
         bell: Arc::new(OwnedFd::from(bell)),
+        courier: None,
+        begin: None,
         history,
     })
 }
@@ -80,6 +95,7 @@ fn make_lane(
     port: &PublisherPort,
     route: &Route,
     options: &SegmentOptions,
+    cargo: Option<CargoSender>,
 ) -> Result<(Medium, OwnMedium, WriterCommand), String> {
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
@@ -124,7 +140,7 @@ fn make_lane(
             copy(writer.map_err(|error| reason(&error))?)
         }
         _ => {
-            let writer = Writer::new(memory.clone(), counters);
+            let writer = Writer::new(memory.clone(), counters).with_cargo(cargo);
             let mut lane = OutLane::new(
                 route.lane,
                 &route.subscriber_name,
@@ -146,10 +162,12 @@ pub(super) fn attach(
     segment: PeerSegment<Descriptor>,
     bell: Descriptor,
     area: u32,
+    options: MemoryOptions,
 ) -> Result<(PeerCursor, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
+    page.settle(options).map_err(|error| reason(&error))?;
     let cursor = page
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
@@ -162,6 +180,7 @@ pub(super) fn attach(
 pub(super) fn make_reader(
     port: &SubscriberPort,
     offer: Offer<Descriptor>,
+    options: MemoryOptions,
 ) -> Result<NewReader, String> {
     let Offer {
         lane,
@@ -171,6 +190,7 @@ pub(super) fn make_reader(
         medium,
         half,
         history,
+        courier,
         inherited,
         ..
     } = offer;
@@ -180,10 +200,11 @@ pub(super) fn make_reader(
         Medium::Ring | Medium::LossyRing => Kind::Ring,
         Medium::Table | Medium::History => Kind::Table,
     };
-    let memory = open_medium(kind, half.segment)?;
-    let history = history.map(|history| open_medium(Kind::Table, history));
+    let memory = open_medium(kind, half.segment, options)?;
+    let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
+    let cargo = courier.map(open_courier).transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -205,7 +226,7 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader = Reader::new(memory.clone(), area, peer, counters);
+            let mut reader = Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }
@@ -293,10 +314,16 @@ fn lend(
 }
 
 /// The memory of a publisher, mapped.
-fn open_medium(kind: Kind, segment: PeerSegment<Descriptor>) -> Result<PeerMedium, String> {
-    open(segment)
+fn open_medium(
+    kind: Kind,
+    segment: PeerSegment<Descriptor>,
+    options: MemoryOptions,
+) -> Result<PeerMedium, String> {
+    let medium = open(segment)
         .and_then(|handle| PeerMedium::open(kind, handle))
-        .map_err(|error| reason(&error))
+        .map_err(|error| reason(&error))?;
+    medium.settle(options).map_err(|error| reason(&error))?;
+    Ok(medium)
 }
 
 /// A segment of a peer, to be mapped.
@@ -314,6 +341,13 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
             call: "dup",
             source,
         })
+}
+
+/// A peer's courier.
+fn open_courier(descriptor: Descriptor) -> Result<CargoReceiver, String> {
+    let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
+    let courier = CourierReceiver::from_peer(descriptor).map_err(|error| reason(&error))?;
+    Ok(CargoReceiver::new(courier))
 }
 
 /// A peer's bell, twice.

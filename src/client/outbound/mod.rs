@@ -1,6 +1,7 @@
 //! The lanes of a publisher: serving those with room, then waiting for the others.
 
 mod at_once;
+mod attaching;
 mod batch;
 mod copies;
 mod encoded;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::lane::{Stamp, Unstamped};
+use crate::lane::{Attached, Stamp, Unstamped};
 use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
@@ -45,6 +46,7 @@ pub(super) use waitlist::Waitlist;
 
 pub(super) use lane::{Change, OutLane, WriterCommand};
 
+use attaching::attach_to_next;
 use copies::Copies;
 use encoded::{Encoded, copy};
 use flush::Departed;
@@ -153,6 +155,10 @@ pub(super) struct Outbound {
     has_waiting: bool,
     /// The routes by which nobody takes any of them.
     waiting_routes: u64,
+    /// Number of the next parcel of descriptors.
+    next_parcel: u64,
+    /// What is attached to the message under way.
+    attached: Option<Arc<Attached>>,
 }
 
 impl Outbound {
@@ -202,6 +208,8 @@ impl Outbound {
             waitlist,
             has_waiting: false,
             waiting_routes: 0,
+            next_parcel: 1,
+            attached: None,
         }
     }
 
@@ -317,6 +325,11 @@ impl Outbound {
             // Whoever waits for room now waits for this message, until the next one.
             check_room(&mut self.waits, &mut self.lanes, (keys, groups), len)
                 .inspect_err(|_| self.routes.disturb())?;
+        }
+        if let Some(attached) = &self.attached {
+            let keys = keys.iter().chain(groups.iter().flatten());
+            let copies = self.copies.any(slot.topic());
+            attach_to_next(attached, &mut self.lanes, keys, copies)?;
         }
         let mut delivery = Delivery {
             lanes: served,

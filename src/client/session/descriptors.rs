@@ -14,6 +14,7 @@ impl<D> Descriptors<D> {
             ToClient::LaneOffered {
                 segment,
                 history,
+                courier,
                 inherited,
                 ..
             } => {
@@ -21,7 +22,7 @@ impl<D> Descriptors<D> {
                     .as_ref()
                     .and_then(|inherited| inherited.page.as_ref());
                 let more = history.iter().chain(page).map(SegmentSource::descriptors);
-                2 + segment.descriptors() + more.sum::<usize>()
+                2 + segment.descriptors() + usize::from(*courier) + more.sum::<usize>()
             }
             ToClient::LaneAccepted { segment, .. } => 2 + segment.descriptors(),
             _ => 0,
@@ -36,7 +37,7 @@ impl<D> Descriptors<D> {
         Ok(Self(found.into_iter()))
     }
 
-    fn one(&mut self) -> D {
+    pub(super) fn one(&mut self) -> D {
         self.0
             .next()
             .expect("the number was checked against the frame")

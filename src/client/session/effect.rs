@@ -88,6 +88,10 @@ pub(crate) struct Offer<D> {
     pub half: PeerHalf<D>,
     /// What the publisher has kept.
     pub history: Option<PeerSegment<D>>,
+    /// By which descriptors come.
+    pub courier: Option<D>,
+    /// The place in the memory that says where this subscriber begins, if it says so.
+    pub begin: Option<u32>,
     /// The lane was that of another member of a queue group: its cursor page, if it had one, its area there.
     pub inherited: Option<(Option<PeerSegment<D>>, u32)>,
 }
@@ -98,6 +102,8 @@ pub(crate) struct OwnHalf<D> {
     pub medium: Medium,
     pub segment: PeerSegment<D>,
     pub bell: D,
+    pub courier: Option<D>,
+    pub begin: Option<u32>,
     pub history: Option<PeerSegment<D>>,
 }
 

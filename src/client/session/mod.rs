@@ -134,10 +134,13 @@ impl<D> Session<D> {
                 medium,
                 segment,
                 history,
+                courier,
+                begin,
                 inherited,
             } => {
                 self.send(ToBroker::Received);
                 let half = descriptors.half(segment);
+                let courier = courier.then(|| descriptors.one());
                 let history = history.map(|source| descriptors.segment(source));
                 let inherited = inherited.map(|inherited| {
                     (
@@ -155,6 +158,8 @@ impl<D> Session<D> {
                     medium,
                     half,
                     history,
+                    courier,
+                    begin,
                     inherited,
                 }))]
             }
@@ -258,6 +263,8 @@ impl<D> Session<D> {
     /// What an added writer's lane lies in is made.
     pub(crate) fn offer(&mut self, lane: LaneId, half: OwnHalf<D>) {
         let (segment, mut descriptors) = split(half.segment, half.bell);
+        let courier = half.courier.is_some();
+        descriptors.extend(half.courier);
         let history = half.history.map(|history| {
             let (source, more) = source(history);
             descriptors.extend(more);
@@ -269,6 +276,8 @@ impl<D> Session<D> {
                 medium: half.medium,
                 segment,
                 history,
+                courier,
+                begin: half.begin,
             },
             descriptors,
         });

@@ -124,7 +124,7 @@ fn hostile_frame() -> impl Strategy<Value = ToBroker> {
     let names = proptest::collection::vec(name(), 0..3);
     prop_oneof![
         1 => Just(ToBroker::Hello { name: "again".into() }),
-        3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::OfferLane { lane, medium: Medium::Ring, segment, history: None }),
+        3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::OfferLane { lane, medium: Medium::Ring, segment, history: None, courier: false, begin: None }),
         3 => (0..20u64, segment()).prop_map(|(lane, segment)| ToBroker::AcceptLane { lane, segment, area: 0 }),
         3 => (0..20u64, reason()).prop_map(|(lane, reason)| ToBroker::RefuseLane { lane, reason }),
         2 => (0..8u64, names).prop_map(|(query, topics)| ToBroker::LiveTopics { query, topics }),

@@ -33,6 +33,8 @@ fn both_ends_get_the_other_ones_half_with_its_process() {
         medium: Medium::Ring,
         segment: SegmentSource::Descriptor,
         history: None,
+        courier: false,
+        begin: None,
         inherited: None,
     };
     assert_eq!((frame, descriptors), (expected, vec![1001, 50, 51]));

@@ -70,6 +70,8 @@ fn descriptors_come_in_the_right_number() {
         medium: Medium::Ring,
         segment: SegmentSource::Descriptor,
         history: None,
+        courier: false,
+        begin: None,
     };
     let actions = bus.event(Event::Frame {
         session: p,

@@ -159,6 +159,8 @@ impl Bus {
             medium: Medium::Ring,
             segment: SegmentSource::Descriptor,
             history: None,
+            courier: false,
+            begin: None,
         };
         self.event(Event::Frame {
             session,

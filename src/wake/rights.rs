@@ -10,24 +10,18 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use crate::wire::MAX_DESCRIPTORS;
-
 /// What one `recvmsg` brought.
-pub(super) struct Arrived {
+pub struct Arrived {
     /// Bytes in the buffer; 0 at the end of the stream.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Descriptors, in order.
-    pub(super) descriptors: Vec<OwnedFd>,
+    pub descriptors: Vec<OwnedFd>,
     /// Whether the kernel dropped descriptors: the sender sent too many, or this process' table is full.
-    pub(super) cut: bool,
+    pub cut: bool,
 }
 
 /// Sends the start of `bytes`, the descriptors with its first byte. Does not block; gives the number of bytes sent.
-pub(super) fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptors: &[RawFd],
-) -> Result<usize, Errno> {
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> Result<usize, Errno> {
     let rights = [ControlMessage::ScmRights(descriptors)];
     let control = if descriptors.is_empty() {
         &[][..]
@@ -44,16 +38,23 @@ pub(super) fn send(
     )
 }
 
-/// Receives into `buffer`. Does not block. The descriptors are closed on exec.
-pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Arrived, Errno> {
-    let mut control = Control(MaybeUninit::uninit());
+/// Receives into `buffer`, and as many descriptors as `N` words have room for: see [`words_for`]. The kernel drops the rest
+/// itself. Does not block. The descriptors are closed on exec.
+pub fn receive<const N: usize>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<Arrived, Errno> {
+    const {
+        assert!(align_of::<libc::cmsghdr>() <= align_of::<Control<N>>());
+    }
+    let mut control = Control::<N>(MaybeUninit::uninit());
     let mut bytes = IoSliceMut::new(buffer);
     // SAFETY: all fields of the C struct may be zero.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = (&raw mut bytes).cast();
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<Control>() as _;
+    message.msg_controllen = size_of::<Control<N>>() as _;
     // SAFETY: the message names one `IoSliceMut`, which is an iovec by its documentation, and a control buffer; both live
     // until the end of this function, with the lengths stated.
     let received = unsafe {
@@ -107,14 +108,12 @@ fn own_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     owned
 }
 
-/// Room for one frame's descriptors, no more: the kernel drops the rest itself.
-#[repr(C, align(8))]
-struct Control(MaybeUninit<[u8; CONTROL_BYTES]>);
-
-const CONTROL_BYTES: usize = {
+/// Words of a control buffer that has room for so many descriptors.
+pub const fn words_for(descriptors: usize) -> usize {
     // SAFETY: computes a length, touches nothing.
-    unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) as usize }
-};
-const _: () = assert!(
-    align_of::<libc::cmsghdr>() <= align_of::<Control>() && size_of::<Control>() == CONTROL_BYTES
-);
+    let bytes = unsafe { libc::CMSG_SPACE((descriptors * size_of::<RawFd>()) as u32) as usize };
+    bytes / size_of::<u64>()
+}
+
+#[repr(C, align(8))]
+struct Control<const N: usize>(MaybeUninit<[u64; N]>);

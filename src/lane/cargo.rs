@@ -1,0 +1,343 @@
+//! What goes by a lane's courier: memory that records refer to, descriptors that are attached to messages.
+//!
+//! A label is 16 bytes, two numbers, little-endian: what it is (1 memory, 2 descriptors), its number; behind that the
+//! name of the memory, if it has one. The publisher sends before it commits the record that refers to it, so whoever finds
+//! the record finds it here. Memory is known until a record says that it is given up; descriptors belong to one message,
+//! and come in the order of messages.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::segment::{ForeignSegment, Kind, SegmentError, SegmentHandle};
+use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
+
+/// The publisher's end.
+pub struct CargoSender(CourierSender);
+
+/// The subscriber's end.
+pub struct CargoReceiver {
+    courier: CourierReceiver,
+    /// Memory that has come, and whether it was mapped.
+    memory: HashMap<u64, Memory>,
+    /// Descriptors that have come, with their numbers, which rise.
+    descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
+}
+
+enum Memory {
+    Handle(SegmentHandle),
+    Mapped(Arc<ForeignSegment>),
+}
+
+/// Why a record refers to something that is not there. The lane has to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CargoError {
+    /// It never came.
+    #[error("the publisher refers to {what} {number}, which it has not sent")]
+    Missing {
+        /// What it is.
+        what: &'static str,
+        /// Its number.
+        number: u64,
+    },
+    /// The lane has no way for it.
+    #[error("the publisher refers to memory or descriptors in a lane that has no courier")]
+    NoCourier,
+    /// It is no memory of this kind, or cannot be mapped.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// It was lost on the way.
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    /// The label is none.
+    #[error(
+        "the publisher sent {descriptors} descriptors with a label of {len} bytes that says nothing known"
+    )]
+    Label {
+        /// Bytes of the label.
+        len: usize,
+        /// How many came along.
+        descriptors: usize,
+    },
+    /// A record of attachments that is none.
+    #[error("the publisher sent a record of {len} bytes that names no attachments")]
+    Record {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// More memory than anybody needs.
+    #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
+    TooMany,
+}
+
+impl CargoSender {
+    /// The publisher's end of a lane with this courier.
+    pub fn new(courier: CourierSender) -> Self {
+        Self(courier)
+    }
+
+    /// Sends memory of the number `number`. Whether there was room; does not block.
+    ///
+    /// # Errors
+    /// [`CourierError::System`]: the subscriber is gone.
+    pub fn send_memory(&self, number: u64, handle: &SegmentHandle) -> Result<bool, CourierError> {
+        let (name, descriptor) = match handle {
+            SegmentHandle::Descriptor(descriptor) => (&[][..], Some(descriptor.as_fd())),
+            SegmentHandle::Named(name) => (name.as_bytes(), None),
+        };
+        self.send(MEMORY, number, name, descriptor.as_slice())
+    }
+
+    /// Sends descriptors, at most [`MAX_ATTACHED`](crate::wake::MAX_ATTACHED), under a number above those of all before.
+    /// Whether there was room; does not block.
+    ///
+    /// # Errors
+    /// [`CourierError::System`]: the subscriber is gone, or something is no descriptor.
+    pub fn send_descriptors(
+        &self,
+        number: u64,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<bool, CourierError> {
+        self.send(DESCRIPTORS, number, &[], descriptors)
+    }
+
+    fn send(
+        &self,
+        what: u64,
+        number: u64,
+        name: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<bool, CourierError> {
+        let mut label = Vec::with_capacity(LABEL_BYTES + name.len());
+        label.extend_from_slice(&what.to_le_bytes());
+        label.extend_from_slice(&number.to_le_bytes());
+        label.extend_from_slice(name);
+        self.0.send(&label, descriptors)
+    }
+}
+
+impl CargoReceiver {
+    /// The subscriber's end of a lane with this courier.
+    pub fn new(courier: CourierReceiver) -> Self {
+        Self {
+            courier,
+            memory: HashMap::new(),
+            descriptors: VecDeque::new(),
+        }
+    }
+
+    /// The memory of this number, mapped when it is asked for first. At most `max_len` bytes.
+    ///
+    /// # Errors
+    /// Any of [`CargoError`].
+    pub fn memory(
+        &mut self,
+        number: u64,
+        kind: Kind,
+        max_len: u64,
+    ) -> Result<Arc<ForeignSegment>, CargoError> {
+        if !self.memory.contains_key(&number) {
+            self.take_in()?;
+        }
+        let mapped = match self.memory.remove(&number) {
+            Some(Memory::Mapped(mapped)) => mapped,
+            Some(Memory::Handle(handle)) => Arc::new(ForeignSegment::open(handle, kind, max_len)?),
+            None => {
+                return Err(CargoError::Missing {
+                    what: "memory",
+                    number,
+                });
+            }
+        };
+        self.memory.insert(number, Memory::Mapped(mapped.clone()));
+        Ok(mapped)
+    }
+
+    /// The memory of this number is given up.
+    pub fn retire(&mut self, number: u64) {
+        self.memory.remove(&number);
+    }
+
+    /// The descriptors of this number. Those of lower numbers belong to messages that have not come, and are closed.
+    ///
+    /// # Errors
+    /// Any of [`CargoError`] but `Segment`.
+    pub fn descriptors(&mut self, number: u64) -> Result<Vec<OwnedFd>, CargoError> {
+        let missing = CargoError::Missing {
+            what: "descriptors",
+            number,
+        };
+        loop {
+            match self.descriptors.pop_front() {
+                Some((found, descriptors)) if found == number => return Ok(descriptors),
+                Some((found, descriptors)) if found > number => {
+                    self.descriptors.push_front((found, descriptors));
+                    return Err(missing);
+                }
+                Some(_) => {}
+                None => {
+                    if !self.take_one_in()? {
+                        return Err(missing);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in all that has come.
+    fn take_in(&mut self) -> Result<(), CargoError> {
+        while self.take_one_in()? {}
+        Ok(())
+    }
+
+    fn take_one_in(&mut self) -> Result<bool, CargoError> {
+        let Some(Parcel { label, descriptors }) = self.courier.recv()? else {
+            return Ok(false);
+        };
+        let refused = CargoError::Label {
+            len: label.len(),
+            descriptors: descriptors.len(),
+        };
+        let number = |at: usize| {
+            let bytes = label.get(at..at + 8)?.try_into().ok()?;
+            Some(u64::from_le_bytes(bytes))
+        };
+        let (Some(what), Some(number)) = (number(0), number(8)) else {
+            return Err(refused);
+        };
+        let name = &label[LABEL_BYTES..];
+        let mut descriptors = descriptors;
+        let memory = match (what, descriptors.len(), name.is_empty()) {
+            (DESCRIPTORS, 1.., true) => {
+                self.descriptors.push_back((number, descriptors));
+                return Ok(true);
+            }
+            (MEMORY, 1, true) => descriptors.pop().map(SegmentHandle::Descriptor),
+            (MEMORY, 0, false) => String::from_utf8(name.to_vec())
+                .ok()
+                .map(SegmentHandle::Named),
+            _ => None,
+        };
+        if self.memory.len() >= MOST_SEGMENTS {
+            return Err(CargoError::TooMany);
+        }
+        let memory = Memory::Handle(memory.ok_or(refused)?);
+        self.memory.insert(number, memory);
+        Ok(true)
+    }
+}
+
+const MEMORY: u64 = 1;
+const DESCRIPTORS: u64 = 2;
+const LABEL_BYTES: usize = 16;
+/// Pieces of memory that a publisher can make a subscriber know at a time.
+const MOST_SEGMENTS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::segment::{Segment, SegmentOptions};
+    use crate::wake::Courier;
+
+    fn cargo() -> (CargoSender, CargoReceiver) {
+        let Courier { sender, receiver } = Courier::new().unwrap();
+        (CargoSender::new(sender), CargoReceiver::new(receiver))
+    }
+
+    fn segment(kind: Kind) -> Segment {
+        Segment::create(kind, 8192, &SegmentOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn memory_is_found_by_its_number_until_it_is_given_up() {
+        let (sender, mut receiver) = cargo();
+        let null = File::open("/dev/null").unwrap();
+        for number in [5, 3] {
+            let handle = segment(Kind::Pool).handle().unwrap();
+            assert!(sender.send_memory(number, &handle).unwrap());
+            assert!(sender.send_descriptors(number, &[null.as_fd()]).unwrap());
+        }
+        for number in [3, 5, 3] {
+            let memory = receiver.memory(number, Kind::Pool, 1 << 20).unwrap();
+            assert_eq!(memory.data_len(), 8192);
+        }
+        receiver.retire(3);
+        assert!(matches!(
+            receiver.memory(3, Kind::Pool, 1 << 20),
+            Err(CargoError::Missing { number: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn descriptors_of_messages_that_did_not_come_are_passed_over() {
+        let (sender, mut receiver) = cargo();
+        let null = File::open("/dev/null").unwrap();
+        for number in [1, 2, 4] {
+            let many = vec![null.as_fd(); number as usize];
+            assert!(sender.send_descriptors(number, &many).unwrap());
+        }
+        assert_eq!(receiver.descriptors(2).unwrap().len(), 2);
+        for missing in [1, 3] {
+            assert!(matches!(
+                receiver.descriptors(missing),
+                Err(CargoError::Missing { .. })
+            ));
+        }
+        assert_eq!(receiver.descriptors(4).unwrap().len(), 4);
+        assert!(receiver.descriptors(5).is_err());
+    }
+
+    #[test]
+    fn what_is_no_cargo_is_refused() {
+        let Courier { sender, receiver } = Courier::new().unwrap();
+        let mut receiver = CargoReceiver::new(receiver);
+        let null = File::open("/dev/null").unwrap();
+        let label =
+            |what: u64, tail: &[u8]| [&what.to_le_bytes()[..], &7_u64.to_le_bytes(), tail].concat();
+        let with = [null.as_fd()];
+        let refused: [(Vec<u8>, &[BorrowedFd<'_>]); 6] = [
+            (vec![1; 15], &with),
+            (label(3, b""), &with),
+            (label(MEMORY, b""), &[]),
+            (label(MEMORY, b"name"), &with),
+            (label(MEMORY, &[0xff]), &[]),
+            (label(DESCRIPTORS, b""), &[]),
+        ];
+        for (label, descriptors) in refused {
+            assert!(sender.send(&label, descriptors).unwrap());
+            let error = receiver.memory(7, Kind::Pool, 1 << 20).err().unwrap();
+            assert!(matches!(error, CargoError::Label { .. }), "{error}");
+        }
+        assert!(sender.send(&label(MEMORY, b""), &with).unwrap());
+        assert!(matches!(
+            receiver.memory(7, Kind::Pool, 1 << 20),
+            Err(CargoError::Segment(_))
+        ));
+    }
+
+    #[test]
+    fn memory_of_another_kind_or_too_long_is_refused() {
+        let (sender, mut receiver) = cargo();
+        for number in [1, 2] {
+            let handle = segment(Kind::Region).handle().unwrap();
+            assert!(sender.send_memory(number, &handle).unwrap());
+        }
+        assert!(receiver.memory(1, Kind::Pool, 1 << 20).is_err());
+        assert!(receiver.memory(2, Kind::Region, 4096).is_err());
+    }
+
+    #[test]
+    fn more_memory_than_anybody_needs_ends_it() {
+        let (sender, mut receiver) = cargo();
+        for number in 0..=MOST_SEGMENTS as u64 {
+            let handle = SegmentHandle::Named("x".into());
+            while !sender.send_memory(number, &handle).unwrap() {
+                assert!(receiver.take_in().is_ok(), "{number}");
+            }
+        }
+        assert!(matches!(receiver.take_in(), Err(CargoError::TooMany)));
+    }
+}
