@@ -19,6 +19,7 @@ mod loan;
 mod mailbox;
 mod outbound;
 mod parts;
+mod polling;
 mod publisher;
 mod sample;
 pub(crate) mod session;

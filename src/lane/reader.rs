@@ -1,6 +1,8 @@
 //! The subscriber's end of a lane.
 
+mod attached;
 mod pooled;
+mod run;
 
 use std::sync::Arc;
 
@@ -277,13 +279,19 @@ impl Reader {
     /// Gives the message back, which the last call of `next` or `ready` has found.
     #[inline(always)]
     pub fn release(&mut self) {
-        // Wrapping: a gap record may have claimed any number.
-        self.sequence = self.sequence.wrapping_add(1);
         let len_bytes = self.message.payload.len_bytes();
         self.counters.message(len_bytes, self.end);
-        if self.consumer.advance_to(self.end) || self.publisher_sleeps() {
+        if self.step(self.end) {
             self.publish_cursor();
         }
+    }
+
+    /// Goes on behind the message, which ends here. Whether to tell the publisher now.
+    #[inline(always)]
+    fn step(&mut self, end: Position) -> bool {
+        // Wrapping: a gap record may have claimed any number.
+        self.sequence = self.sequence.wrapping_add(1);
+        self.consumer.advance_to(end) || self.publisher_sleeps()
     }
 
     /// Whether the publisher waits for room: then it is told at once of every bit, or a slow reader of small messages would
@@ -469,38 +477,6 @@ impl Reader {
             // Only the definition goes before its message.
             _ => Err(refused),
         }
-    }
-
-    /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
-    #[cold]
-    fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
-        let mut bytes = [0; LONGEST_ATTACHED_BYTES];
-        let Some(named) = bytes.get_mut(..record.len_bytes) else {
-            let len = record.len_bytes;
-            return Err(cargo_error(&CargoError::Record { len }));
-        };
-        self.consumer.storage().copy_out(record.offset, named);
-        let attachments = Attachments::take(named, self.cargo.as_mut());
-        let attachments = attachments.map_err(|error| cargo_error(&error))?;
-        // Given back along with the message.
-        let end = self.consumer.end(&record);
-        self.consumer.advance_to(end);
-        let next = match self.consumer.poll()? {
-            Polled::Record(record) if record.kind.is_message() => self.any_message(record),
-            _ => {
-                let len = record.len_bytes;
-                Err(cargo_error(&CargoError::Record { len }))
-            }
-        }?;
-        self.attachments = Some((self.end, attachments));
-        Ok(next)
-    }
-
-    /// What is attached to the message; once.
-    pub fn take_attachments(&mut self) -> Option<Attachments> {
-        let end = self.end;
-        let (_, attachments) = self.attachments.take_if(|(at, _)| *at == end)?;
-        Some(attachments)
     }
 
     #[inline]

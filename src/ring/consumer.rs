@@ -18,9 +18,9 @@ pub struct Consumer<S, C> {
     published: Position,
     losses: Losses,
     /// How far, in bytes, the position may be ahead of what is published, once a record is released.
-    publish_from: u64,
-    /// The same, behind the present record.
-    publish_each: u64,
+    publish_every: u64,
+    /// The position from which on that is too far.
+    publish_from: Position,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
 }
@@ -110,8 +110,8 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     pub fn new(storage: S, cursor: C) -> Self {
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
-            publish_from: storage.capacity() as u64 / 8,
-            publish_each: storage.capacity() as u64 / 8,
+            publish_every: storage.capacity() as u64 / 8,
+            publish_from: Position(storage.capacity() as u64 / 8),
             storage,
             cursor,
             position: Position(0),
@@ -126,13 +126,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.position = from;
         self.published = from;
         self.losses = Losses::after(told);
-        self.publish_from = 0;
-        self.publish_each = 0;
+        self.publish_every = 0;
+        self.publish_from = from;
     }
 
     /// The release of the present record is to be published at once.
     pub fn publish_next(&mut self) {
-        self.publish_from = 0;
+        self.publish_from = self.position;
     }
 
     /// The next record to look at; all before it are released.
@@ -173,6 +173,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// [`Consumer::release`]. Whatever else there is, [`Consumer::poll`] finds.
     #[inline(always)]
     pub fn ready(&self, len_bytes: Option<usize>) -> Option<Ready> {
+        let capacity = self.storage.capacity();
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
@@ -183,11 +184,24 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             None if word as u32 == Kind::Message as u32 => (word >> 32) as usize,
             _ => return None,
         };
-        let to_end = self.storage.capacity() - offset - CELL_BYTES;
+        let to_end = capacity - offset - CELL_BYTES;
         if len_bytes > self.max_payload || len_bytes > to_end {
             return None;
         }
         Some(Ready { offset, len_bytes })
+    }
+
+    /// Offset of the payload of the message that stands next, if that is on this topic, and of so many bytes.
+    #[inline(always)]
+    pub fn ready_like(&self, topic: u64, len_bytes: usize) -> Option<usize> {
+        let capacity = self.storage.capacity();
+        let offset = self.offset();
+        // Partner: as in `load_commit_word`.
+        let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
+        let is_like = word == commit_word(Kind::Message, len_bytes as u32)
+            && offset + CELL_BYTES + len_bytes <= capacity
+            && self.storage.load_detail(offset) == topic;
+        is_like.then_some(offset + CELL_BYTES)
     }
 
     /// The record of a message that was found with [`Consumer::ready`].
@@ -221,20 +235,26 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Where a record ends that the last `poll` found.
     #[inline(always)]
     pub fn end(&self, record: &Record) -> Position {
-        Position(self.position.0 + record_bytes(record.len_bytes) as u64)
+        self.end_of(record.len_bytes)
+    }
+
+    /// Where a record with a payload of so many bytes ends that stands next.
+    #[inline(always)]
+    pub fn end_of(&self, len_bytes: usize) -> Position {
+        Position(self.position.0 + record_bytes(len_bytes) as u64)
     }
 
     /// Goes on behind the record that the last `poll` found, which ends here. Whether it is time to publish that.
     #[inline(always)]
     pub fn advance_to(&mut self, end: Position) -> bool {
         self.position = end;
-        end.0 - self.published.0 >= self.publish_from
+        end >= self.publish_from
     }
 
     /// Tells the producer how far everything is read.
     #[inline]
     pub fn publish(&mut self) -> Published {
-        self.publish_from = self.publish_each;
+        self.publish_from = Position(self.position.0 + self.publish_every);
         publish_cursor(&self.cursor, &mut self.published, self.position)
     }
 
