@@ -1,4 +1,40 @@
-//! Large payloads that can be checked.
+//! Large payloads that can be checked, who publishes and takes them.
+
+use std::time::Duration;
+
+use ringmain::message::Bytes;
+use ringmain::{Overflow, Publisher, Subscriber};
+
+use crate::Bus;
+
+/// A mebibyte.
+pub const MIB: usize = 1 << 20;
+/// A policy of not losing anything.
+pub const BLOCK: Overflow = Overflow::Block {
+    deadline: Duration::from_secs(30),
+};
+
+/// A publisher of messages up to a mebibyte, with a pool of so many.
+pub fn frame_publisher(bus: &Bus, pool_mib: usize) -> Publisher<Bytes> {
+    let client = bus.client("publisher");
+    let builder = client.publisher("frames/*").max_message_bytes(MIB);
+    builder.pool_bytes((pool_mib * MIB) as u64).open().unwrap()
+}
+
+/// A subscriber to them.
+pub fn frame_subscriber(bus: &Bus, overflow: Overflow) -> Subscriber<Bytes> {
+    let client = bus.client("subscriber");
+    let builder = client.subscriber("frames/*").overflow(overflow);
+    builder.open().unwrap()
+}
+
+/// Publishes a loan of so many bytes; to how many subscribers.
+pub fn lend(publisher: &mut Publisher<Bytes>, number: u64, len: usize) -> u32 {
+    let topic = publisher.resolve("frames/a").unwrap();
+    let mut loan = publisher.loan(&topic, len).unwrap();
+    fill_frame(&mut loan, number);
+    loan.publish().unwrap().lanes
+}
 
 /// Fills a payload of at least 8 bytes with what belongs to its number.
 pub fn fill_frame(frame: &mut [u8], number: u64) {

@@ -1,16 +1,9 @@
 //! Row B3: large payloads are written once for any number of subscribers; the pool grows and shrinks.
 
-use std::time::Duration;
-
 use ringmain::message::Bytes;
-use ringmain::{Overflow, PublishError, Publisher, RecvError, Subscriber};
-use ringmain_tests::frame::{check_frame, fill_frame, frame};
+use ringmain::{Overflow, PublishError, Publisher, RecvError};
+use ringmain_tests::frame::{BLOCK, MIB, check_frame, fill_frame, frame, frame_subscriber};
 use ringmain_tests::{Bus, Transport, eventually, on_each_local_transport, on_each_transport};
-
-const MIB: usize = 1 << 20;
-const BLOCK: Overflow = Overflow::Block {
-    deadline: Duration::from_secs(30),
-};
 
 fn publisher(bus: &Bus, max_message_bytes: usize) -> Publisher<Bytes> {
     let client = bus.client("publisher");
@@ -19,19 +12,13 @@ fn publisher(bus: &Bus, max_message_bytes: usize) -> Publisher<Bytes> {
     builder.open().unwrap()
 }
 
-fn subscriber(bus: &Bus, overflow: Overflow) -> Subscriber<Bytes> {
-    let client = bus.client("subscriber");
-    let builder = client.subscriber("frames/*").overflow(overflow);
-    builder.open().unwrap()
-}
-
 #[test]
 fn b3_messages_of_all_lengths_arrive_whatever_way_they_go() {
     on_each_transport(|bus| {
         let mut subscribers = [
-            subscriber(bus, BLOCK),
-            subscriber(bus, Overflow::DropNewest),
-            subscriber(bus, Overflow::DropOldest),
+            frame_subscriber(bus, BLOCK),
+            frame_subscriber(bus, Overflow::DropNewest),
+            frame_subscriber(bus, Overflow::DropOldest),
         ];
         let client = bus.client("member");
         let member = client.subscriber::<Bytes>("frames/*").queue("group");
@@ -61,7 +48,7 @@ fn b3_messages_of_all_lengths_arrive_whatever_way_they_go() {
 #[test]
 fn b3_the_longest_record_of_a_ring_fits_and_one_byte_more_goes_through_the_pool() {
     on_each_local_transport(|bus| {
-        let mut subscriber = subscriber(bus, BLOCK);
+        let mut subscriber = frame_subscriber(bus, BLOCK);
         let client = bus.client("publisher");
         // Half of the ring, less two headers, what may stand before it included.
         let longest = 256 * 1024 - 32;
@@ -82,7 +69,7 @@ fn b3_the_longest_record_of_a_ring_fits_and_one_byte_more_goes_through_the_pool(
 #[test]
 fn b3_a_payload_lies_once_in_memory_however_many_take_it() {
     on_each_local_transport(|bus| {
-        let mut subscribers: Vec<_> = (0..5).map(|_| subscriber(bus, BLOCK)).collect();
+        let mut subscribers: Vec<_> = (0..5).map(|_| frame_subscriber(bus, BLOCK)).collect();
         let mut publisher = publisher(bus, 8 * MIB);
         for number in 0..3 {
             let message = frame(number, 8 * MIB);
@@ -102,7 +89,7 @@ fn b3_a_payload_lies_once_in_memory_however_many_take_it() {
 #[test]
 fn b3_the_pool_grows_and_shrinks() {
     on_each_local_transport(|bus| {
-        let mut subscriber = subscriber(bus, BLOCK);
+        let mut subscriber = frame_subscriber(bus, BLOCK);
         let mut publisher = publisher(bus, 3 * MIB);
         let mut publish = |number, len| {
             let message = frame(number, len);
@@ -133,7 +120,7 @@ fn b3_the_pool_grows_and_shrinks() {
 #[test]
 fn b3_subscribers_give_memory_back_that_was_given_up() {
     let bus = Bus::start(Transport::Unix);
-    let mut subscriber = subscriber(&bus, BLOCK);
+    let mut subscriber = frame_subscriber(&bus, BLOCK);
     let mut lender = bus.peer("lender", &["frames/a", "1", "67108864"]);
     let own = nix::unistd::Pid::this();
     let before = ringmain_tests::usage::virtual_bytes(own);
@@ -153,14 +140,14 @@ fn b3_subscribers_give_memory_back_that_was_given_up() {
 #[test]
 fn b3_a_subscriber_that_comes_later_reads_from_memory_that_was_there() {
     on_each_local_transport(|bus| {
-        let mut first = subscriber(bus, BLOCK);
+        let mut first = frame_subscriber(bus, BLOCK);
         let mut publisher = publisher(bus, MIB);
         let publish = |publisher: &mut Publisher<Bytes>, number| {
             let message = frame(number, MIB);
             publisher.publish("frames/a", Bytes::new(&message)).unwrap();
         };
         publish(&mut publisher, 0);
-        let mut second = subscriber(bus, BLOCK);
+        let mut second = frame_subscriber(bus, BLOCK);
         publish(&mut publisher, 1);
         assert_eq!([0, 1].map(|_| check_frame(&first.recv().unwrap())), [0, 1]);
         drop(first);
@@ -184,7 +171,7 @@ fn b3_a_stream_of_large_messages_is_not_torn() {
         };
         let readers: Vec<_> = (0..3)
             .map(|index| {
-                let mut subscriber = subscriber(bus, BLOCK);
+                let mut subscriber = frame_subscriber(bus, BLOCK);
                 std::thread::spawn(move || {
                     let mut held = std::collections::VecDeque::new();
                     for number in 0..messages {
@@ -226,7 +213,7 @@ fn b3_a_stream_of_large_messages_is_not_torn() {
 fn b3_a_gibibyte_in_one_message() {
     const GIB: usize = 1 << 30;
     let bus = Bus::start(Transport::Unix);
-    let mut subscribers = [subscriber(&bus, BLOCK), subscriber(&bus, BLOCK)];
+    let mut subscribers = [frame_subscriber(&bus, BLOCK), frame_subscriber(&bus, BLOCK)];
     let client = bus.client("publisher");
     let builder = client
         .publisher::<Bytes>("frames/*")
@@ -254,7 +241,7 @@ fn b3_what_is_too_long_for_another_host_is_refused_there_alone() {
     let client = bus.client("publisher");
     let builder = client.publisher::<Bytes>("frames/*").pool_bytes(2 << 30);
     let mut publisher = builder.max_message_bytes(1 << 30).open().unwrap();
-    let mut subscriber = subscriber(&bus, BLOCK);
+    let mut subscriber = frame_subscriber(&bus, BLOCK);
     assert_eq!(
         publisher
             .publish("frames/a", Bytes::new(b"x"))
