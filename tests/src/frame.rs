@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use ringmain::message::Bytes;
-use ringmain::{Overflow, Publisher, Subscriber};
+use ringmain::{Client, Overflow, Publisher, Subscriber};
 
-use crate::Bus;
+use crate::{Bus, eventually};
 
 /// A mebibyte.
 pub const MIB: usize = 1 << 20;
 /// A policy of not losing anything.
 pub const BLOCK: Overflow = Overflow::Block {
-    deadline: Duration::from_secs(30),
+    // Longer than any test waits for what has to come.
+    deadline: Duration::from_secs(120),
 };
 
 /// A publisher of messages up to a mebibyte, with a pool of so many.
 pub fn frame_publisher(bus: &Bus, pool_mib: usize) -> Publisher<Bytes> {
-    let client = bus.client("publisher");
+    frame_publisher_of(&bus.client("publisher"), pool_mib)
+}
+
+/// The same of this client.
+pub fn frame_publisher_of(client: &Client, pool_mib: usize) -> Publisher<Bytes> {
     let builder = client.publisher("frames/*").max_message_bytes(MIB);
     builder.pool_bytes((pool_mib * MIB) as u64).open().unwrap()
 }
@@ -26,6 +31,11 @@ pub fn frame_subscriber(bus: &Bus, overflow: Overflow) -> Subscriber<Bytes> {
     let client = bus.client("subscriber");
     let builder = client.subscriber("frames/*").overflow(overflow);
     builder.open().unwrap()
+}
+
+/// All memory of the publisher comes back, once it has heard of its subscribers.
+pub fn comes_back(publisher: &mut Publisher<Bytes>) {
+    eventually("the memory comes back", || publisher.shrink_pool() == 0);
 }
 
 /// Publishes a loan of so many bytes; to how many subscribers.

@@ -64,6 +64,7 @@ impl Outbound {
     /// Gives memory of the pool back in which nothing lies; how many bytes it still has.
     pub(in crate::client) fn shrink_pool(&mut self) -> u64 {
         if !self.mark.is_forked() {
+            self.take_news();
             self.pool.shrink(Idle::All);
             self.tell_retired();
         }
