@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
 
-use crate::ring::{self, Control};
+use crate::ring::{self, Control, SeatWord};
 use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table;
@@ -124,6 +124,17 @@ impl View {
         unsafe { word.as_ref() }
     }
 
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        assert!(seat < ring::SEATS);
+        // SAFETY: `SEATS` seats lie within the page.
+        let word = unsafe {
+            self.control
+                .add(SEATS_AT + seat as usize * SEAT_BYTES + word as usize)
+        };
+        // SAFETY: as in `ring_word`.
+        unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
     fn copy_out(&self, offset: usize, out: &mut [u8]) {
         assert!(offset <= self.capacity && out.len() <= self.capacity - offset);
         // Relaxed: ordered by the record's commit word. Whole words, for the payload is padded to 16 bytes.
@@ -166,6 +177,10 @@ impl<M: Memory> ring::Read for M {
     #[inline(always)]
     fn control(&self, word: Control) -> &AtomicU64 {
         self.view().control(word)
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.view().seat(seat, word)
     }
 }
 
@@ -254,3 +269,7 @@ impl<const ALIGNMENT: usize> ring::lossy::Buffer for AlignedVec<ALIGNMENT> {
 
 /// Bytes of the control page in front of the ring. The ring itself is page-aligned then.
 const CONTROL_BYTES: usize = 4096;
+/// Where the seats lie in the control page.
+const SEATS_AT: usize = 2048;
+const SEAT_BYTES: usize = 32;
+const _: () = assert!(SEATS_AT + ring::SEATS as usize * SEAT_BYTES <= CONTROL_BYTES);

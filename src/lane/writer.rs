@@ -327,7 +327,7 @@ impl Writer {
     /// Messages that the subscriber has not told to have read.
     pub fn unread_messages(&mut self) -> u64 {
         let position = self.reader_position();
-        Tail::count_messages(self.ring().clone(), position)
+        Tail::count_messages(self.ring().clone(), position, self.position())
     }
 
     /// Messages that were dropped.

@@ -1,8 +1,8 @@
 //! The writing end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, Write,
-    max_payload_bytes, record, water::Water,
+    CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, SEATS, Switch, Write,
+    bit, max_payload_bytes, readers::Readers, record, seat, water::Water,
 };
 use crate::sync::{Ordering, Site};
 
@@ -12,8 +12,8 @@ pub struct Producer<S, C> {
     storage: S,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
-    /// Never empty: a ring without a reader would never be full.
-    readers: Vec<Reader<C>>,
+    /// A ring without a reader is never full.
+    readers: Readers<C>,
     /// Where the readers find the next record; its commit word holds 0.
     committed: Position,
     /// End of what is written; beyond `committed` only while a batch is staged.
@@ -57,42 +57,113 @@ pub enum NoRoom {
     TooLarge(usize),
 }
 
-#[derive(Debug)]
-struct Reader<C> {
-    /// `None` until the reader has said where its cursor is; it counts as 0 until then.
-    cursor: Option<C>,
-    /// What `cursor` held when it was last looked at. May be stale, never too high.
-    seen: Position,
-}
-
 impl<S: Write, C: Cursor> Producer<S, C> {
-    /// The writing end of a fresh, zeroed ring with one reader, whose cursor is not known yet.
+    /// The writing end of a fresh, zeroed ring with one reader, in seat 0, whose cursor is not known yet.
     pub fn new(storage: S) -> Self {
+        let mut readers = Readers::new();
+        readers.add(0, None, Position(0));
+        Self::beginning(storage, readers, Position(0), DropLog::default())
+    }
+
+    /// Behind a position where nothing was written yet.
+    fn beginning(storage: S, readers: Readers<C>, from: Position, drops: DropLog) -> Self {
         let (water, capacity) = (Water::default(), storage.capacity() as u64);
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
             storage,
-            readers: vec![Reader {
-                cursor: None,
-                seen: Position(0),
-            }],
-            committed: Position(0),
-            staged: Position(0),
+            readers,
+            committed: from,
+            staged: from,
             is_followed: true,
             cleared: Position(0),
             first_word: 0,
             last: (0, 0),
-            slowest: Position(0),
-            limit: Position(water.room(capacity)),
+            slowest: from,
+            limit: Position(from.0 + water.room(capacity)),
             water,
-            drops: DropLog::default(),
+            drops,
             gap_staged: false,
         }
     }
 
-    /// Tells where the cursor of reader `index` is found.
-    pub fn attach(&mut self, index: usize, cursor: C) {
-        self.readers[index].cursor = Some(cursor);
+    /// From now on room is kept for a record by which each reader can leave. Messages can take so much less; a ring that is
+    /// read to its end takes what any ring takes.
+    pub fn keep_room_to_leave(&mut self) {
+        self.readers.keep_room();
+        self.limit = self.slowest;
+    }
+
+    /// Tells where the cursor of the reader in a seat is found.
+    pub fn attach(&mut self, seat: u32, cursor: C) {
+        self.readers.attach(seat, cursor);
+    }
+
+    /// One more reader, to which the seat was given: it begins with what is committed next.
+    pub fn join(&mut self, seat: u32) {
+        self.readers.add(seat, None, self.committed);
+        seat::begin(&self.storage, seat, self.committed, self.drops.counts());
+    }
+
+    /// The reader in a seat is not looked after any more.
+    pub fn remove(&mut self, seat: u32) {
+        self.readers.remove(seat);
+    }
+
+    /// Whether the reader in a seat is looked after: also one that has left, as long as it has not read what is before that.
+    pub fn has(&self, seat: u32) -> bool {
+        self.readers.has(seat)
+    }
+
+    /// How far the reader in a seat was when that was looked at last.
+    pub fn seen(&self, seat: u32) -> Option<Position> {
+        self.readers.seen(seat)
+    }
+
+    /// Whether readers can leave now.
+    pub fn can_leave(&mut self) -> bool {
+        let slowest = self.slowest();
+        let end = self.committed.0 + 2 * CELL_BYTES as u64;
+        self.staged == self.committed && end <= slowest.0 + self.storage.capacity() as u64
+    }
+
+    /// Commits a record by which readers leave, if there is room; where they did then.
+    pub fn leave(&mut self, switch: Switch) -> Option<Position>
+    where
+        C: Clone,
+    {
+        if !self.can_leave() {
+            return None;
+        }
+        if self.committed.0 + CELL_BYTES as u64 > self.cleared.0 {
+            self.cleared = Position(0);
+        }
+        let offset = self.offset(self.committed);
+        self.put(offset, Kind::Switch, 0, switch.0);
+        self.commit();
+        for seat in (0..SEATS).filter(|seat| switch.names(*seat)) {
+            self.readers.leave_at(seat, self.committed);
+        }
+        Some(self.committed)
+    }
+
+    /// Has readers go on in a fresh, zeroed ring as large as this one; if there is room for that to be said here. The writing end
+    /// of the other ring then.
+    pub fn move_to(&mut self, storage: S, seats: u64) -> Option<Self>
+    where
+        C: Clone,
+    {
+        debug_assert_eq!(storage.capacity(), self.storage.capacity());
+        // Before anybody reads there.
+        let drops = self.drops.carry_over(&storage);
+        let end = self.leave(Switch::moving(seats))?;
+        let mut readers = Readers::new();
+        readers.keep_room();
+        for seat in (0..SEATS).filter(|seat| seats & bit(*seat) != 0) {
+            if let Some((cursor, seen)) = self.readers.leave_at(seat, end) {
+                readers.add(seat, cursor, seen);
+            }
+        }
+        Some(Self::beginning(storage, readers, end, drops))
     }
 
     /// The ring.
@@ -424,21 +495,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     #[cold]
     fn look_for_room(&mut self, end: u64) -> bool {
         let capacity = self.storage.capacity() as u64;
-        let mut slowest = u64::MAX;
-        for reader in &mut self.readers {
-            if let Some(cursor) = &reader.cursor {
-                // Partner: the release in `Consumer::publish`; the reader's reads below it are over.
-                let now = Site::CursorLoad.load_acquire(cursor.word());
-                // A peer's word: only what moves forward, and not past what it can have read, counts.
-                if now > reader.seen.0
-                    && now <= self.committed.0
-                    && now.is_multiple_of(CELL_BYTES as u64)
-                {
-                    reader.seen = Position(now);
-                }
-            }
-            slowest = slowest.min(reader.seen.0);
-        }
+        let Position(slowest) = self.readers.slowest(self.committed);
         self.slowest = Position(slowest);
         self.is_followed = self.committed.0 - slowest <= CLOSE_BYTES;
         // Whoever asks for all there is asks how things are.
@@ -448,8 +505,12 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             let word = self.storage.control(Control::Water);
             word.store(self.water.crossings(), Ordering::Relaxed);
         }
-        self.limit = Position(slowest + self.water.room(capacity));
-        end <= slowest + capacity
+        let room = match slowest == self.committed.0 {
+            true => capacity,
+            false => capacity - self.readers.kept_bytes(),
+        };
+        self.limit = Position(slowest + self.water.room(capacity).min(room));
+        end <= slowest + room
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bit 8 set if more of its batch follows, bits 9..32 zero, bits 32..64 payload length in bytes |
-//! | 8..16 | detail, u64: the topic id of a message or of a topic definition; else zero |
+//! | 8..16 | detail, u64: the topic id of a message or of a topic definition; who leaves at a switch; else zero |
 
 /// Bytes of a cell: the size of a header, the alignment of every record and of every payload.
 pub const CELL_BYTES: usize = 16;
@@ -22,6 +22,8 @@ pub enum Kind {
     Gap = 4,
     /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
     Stamped = 5,
+    /// Readers leave the ring here, which the detail names ([`super::Switch`]); there is no payload.
+    Switch = 10,
 }
 
 /// A committed record as found in a ring.
@@ -58,6 +60,7 @@ impl Kind {
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
             5 => Some(Self::Stamped),
+            10 => Some(Self::Switch),
             _ => None,
         }
     }
