@@ -11,7 +11,7 @@ use crate::message::{EncodeError, LayoutError, ViewError};
 use crate::relay::DialError;
 use crate::segment::SegmentError;
 use crate::topic::{Topic, TopicError};
-use crate::wake::KernelError;
+use crate::wake::{KernelError, PinError};
 use crate::wire::{LaneRefusal, Refusal};
 
 use super::gap::{Gap, SubscriberEvent};
@@ -45,6 +45,12 @@ pub enum ConnectError {
     /// The broker's route epochs cannot be mapped.
     #[error("the broker's epoch segment is unusable: {0}")]
     Epochs(SegmentError),
+    /// Memory as [`ClientBuilder::memory`](super::ClientBuilder::memory) asks for it cannot be had.
+    #[error("memory for lanes cannot be made: {0}")]
+    Memory(SegmentError),
+    /// The control thread cannot run where [`ClientBuilder::control_cpus`](super::ClientBuilder::control_cpus) says.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The kernel is too old.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -187,6 +193,17 @@ pub enum PublishError {
         /// What may wait, in bytes.
         limit: usize,
     },
+    /// Descriptors cannot reach one of the subscribers; nothing was published to anybody.
+    #[error(
+        "descriptors cannot be sent to {receiver}: it is on another host, in a queue group, or lets older messages give way; nothing was published"
+    )]
+    CannotAttach {
+        /// Name of the subscribing client.
+        receiver: String,
+    },
+    /// A descriptor could not be duplicated; nothing was published.
+    #[error("a descriptor cannot be attached; is the descriptor table full (`ulimit -n`)?")]
+    Descriptor(#[source] io::Error),
     /// A subscriber with the policy `Block` has no room; nothing was published to anybody.
     #[error("a subscriber has no room")]
     WouldBlock,

@@ -15,6 +15,7 @@ mod gap;
 mod inbound;
 mod last_values;
 mod mailbox;
+mod open_rings;
 mod outbound;
 mod publisher;
 mod sample;

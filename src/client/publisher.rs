@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::Role;
 use crate::lane::{
-    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium, PRELUDE_BYTES,
-    longest_parcel, table,
+    Attached, DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium,
+    PRELUDE_BYTES, longest_parcel, table,
 };
 use crate::message::{Bytes, Clock, Message, MessageType};
 use crate::ring::{capacity_for, lossy, max_payload_bytes, record_bytes};
@@ -20,6 +21,7 @@ use crate::wire::{HandleId, PublisherSpec, ToBroker};
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
@@ -62,6 +64,7 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     block_cap: Option<Duration>,
     clock: Option<Clock>,
     retry: Retry,
+    share_rings: bool,
     time_to_live: Option<Duration>,
     waiting_bytes: usize,
     history: u32,
@@ -105,6 +108,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             block_cap: None,
             clock: None,
             retry: Retry::default(),
+            share_rings: true,
             time_to_live: None,
             waiting_bytes: DEFAULT_WAITING_BYTES,
             history: 0,
@@ -146,6 +150,15 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// How a publish waits for room; [`Retry::Wake`] unless set.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Whether subscribers of this host that ask for the same (patterns, exclusions, policy, ring size) read one ring, which is
+    /// written once for all of them; they do unless this is set to false. Nobody has less for it: whoever is slow keeps the
+    /// ring for itself, the others move on to another one. Rings are not shared where older messages give way, in queue
+    /// groups, behind a snapshot, nor with a subscriber on another host.
+    pub fn share_rings(mut self, share: bool) -> Self {
+        self.share_rings = share;
         self
     }
 
@@ -218,6 +231,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             &message_type.to_string(),
         );
         let waitlist = Arc::new(Waitlist::new(self.waiting_bytes, counters.clone()));
+        let rings = Arc::new(OpenRings::default());
         let port = PublisherPort {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
@@ -226,6 +240,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             table_bytes: table_bytes(self.max_message_bytes, 1).max(ring_bytes),
             history: history.as_ref().map(|history| history.gate.clone()),
             waitlist: waitlist.clone(),
+            rings: self.share_rings.then(|| rings.clone()),
             message_type: message_type.to_string(),
             counters,
         };
@@ -259,6 +274,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             },
             history,
             waitlist,
+            rings,
         );
         outbound.sync();
         Ok(Publisher {
@@ -461,6 +477,48 @@ impl<T: Message + ?Sized> Publisher<T> {
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of(topic)?;
         self.outbound.publish_to_one(id, receiver, message)
+    }
+
+    /// Publishes a message with descriptors attached: files, sockets, whatever a process can hold. Each subscriber gets
+    /// duplicates of its own ([`Sample::take_descriptors`](super::Sample::take_descriptors)); those given here stay open. Any
+    /// number of them: they travel 253 at a time. A subscriber that takes none closes them with the sample. Otherwise as
+    /// [`Publisher::publish_to`]; a publisher with a [history](PublisherBuilder::history) keeps the message without them.
+    ///
+    /// The descriptors of a message count as a part of it: where the kernel has no room for them, the subscriber has none.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::CannotAttach`]: one of the subscribers is on another
+    /// host, in a queue group, or has a policy by which older messages give way.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use std::os::fd::AsFd;
+    ///
+    /// use ringmain::{Client, message::Bytes};
+    ///
+    /// let client = Client::connect("demo")?;
+    /// let mut publisher = client.publisher::<Bytes>("logs/*").open()?;
+    /// let topic = publisher.resolve("logs/today")?;
+    /// let file = File::open("/var/log/syslog")?;
+    /// publisher.publish_with_descriptors(&topic, Bytes::new(b"syslog"), &[file.as_fd()])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_with_descriptors(
+        &mut self,
+        topic: &ResolvedTopic,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Delivery, PublishError> {
+        let id = self.id_of(topic)?;
+        if descriptors.is_empty() {
+            return self.outbound.publish(id, message, Patience::Policy);
+        }
+        self.outbound.publish_attached(id, message, |first| {
+            let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned);
+            let copies = copies.collect::<Result<_, _>>();
+            let copies = copies.map_err(PublishError::Descriptor)?;
+            Ok(Attached::descriptors(first, copies))
+        })
     }
 
     /// What was declared: topics that this one includes can be published to.

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use crate::message::{MessageType, Timestamp, ViewError};
@@ -90,6 +91,13 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     #[inline]
     pub fn redelivered(&self) -> bool {
         self.lane.origin() == Origin::Inherited
+    }
+
+    /// The descriptors that its publisher [attached](super::Publisher::publish_with_descriptors) to it, in the same order;
+    /// they are closed on exec. The first call gives them, later ones nothing; what nobody takes is closed.
+    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        let attachments = self.lane.take_attachments();
+        attachments.map_or_else(Vec::new, |attachments| attachments.descriptors)
     }
 
     /// The type that its publisher declared.

@@ -13,7 +13,6 @@ use crate::segment::{ForeignSegment, Kind, SegmentError, SegmentHandle};
 use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
 
 /// The publisher's end.
-#[allow(dead_code, reason = "attachments come next")]
 pub struct CargoSender(CourierSender);
 
 /// The subscriber's end.
@@ -61,12 +60,17 @@ pub enum CargoError {
         /// How many came along.
         descriptors: usize,
     },
+    /// A record of attachments that is none.
+    #[error("the publisher sent a record of {len} bytes that names no attachments")]
+    Record {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// More memory than anybody needs.
     #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
     TooMany,
 }
 
-#[allow(dead_code, reason = "attachments come next")]
 impl CargoSender {
     /// The publisher's end of a lane with this courier.
     pub fn new(courier: CourierSender) -> Self {
@@ -113,7 +117,6 @@ impl CargoSender {
     }
 }
 
-#[allow(dead_code, reason = "attachments come next")]
 impl CargoReceiver {
     /// The subscriber's end of a lane with this courier.
     pub fn new(courier: CourierReceiver) -> Self {

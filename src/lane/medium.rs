@@ -13,7 +13,9 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 
 use crate::ring::{self, Control, SeatWord};
-use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{
+    ForeignSegment, Kind, MemoryOptions, Segment, SegmentError, SegmentHandle, SegmentOptions,
+};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table;
 
@@ -30,7 +32,7 @@ pub struct OwnMedium {
 #[derive(Clone)]
 pub struct PeerMedium {
     view: View,
-    _segment: Arc<ForeignSegment>,
+    segment: Arc<ForeignSegment>,
 }
 
 /// What both have: a mapped ring.
@@ -80,6 +82,15 @@ impl PeerMedium {
     pub fn open(kind: Kind, handle: SegmentHandle) -> Result<Self, SegmentError> {
         let limit = MAX_RING_BYTES + CONTROL_BYTES + crate::segment::PAGE_BYTES;
         let segment = ForeignSegment::open(handle, kind, limit as u64)?;
+        Self::over(kind, Arc::new(segment))
+    }
+
+    /// A ring that is mapped already.
+    pub fn of(segment: Arc<ForeignSegment>) -> Result<Self, SegmentError> {
+        Self::over(Kind::Ring, segment)
+    }
+
+    fn over(kind: Kind, segment: Arc<ForeignSegment>) -> Result<Self, SegmentError> {
         let capacity = segment.data_len() - CONTROL_BYTES.min(segment.data_len());
         if !capacity.is_power_of_two() || capacity < MIN_RING_BYTES {
             return Err(SegmentError::Shape {
@@ -89,8 +100,13 @@ impl PeerMedium {
         }
         Ok(Self {
             view: View::new(segment.data_ptr().cast_mut(), capacity),
-            _segment: Arc::new(segment),
+            segment,
         })
+    }
+
+    /// Has the memory as this process wants it.
+    pub fn settle(&self, memory: MemoryOptions) -> Result<(), SegmentError> {
+        self.segment.settle(memory)
     }
 }
 

@@ -4,6 +4,8 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod account;
+mod apart;
+mod attached;
 mod cargo;
 mod copy_reader;
 mod copy_writer;
@@ -11,15 +13,21 @@ mod cursor_page;
 mod history_reader;
 mod lane_reader;
 mod medium;
+mod member;
+mod moving;
 mod pages;
 mod parcel;
 mod peer;
 mod reader;
+mod seats;
+mod sharing;
 mod snapshot;
 mod stamping;
 mod writer;
 
 pub use account::Account;
+pub use apart::Apart;
+pub use attached::{Attached, Attachments};
 pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
@@ -27,10 +35,13 @@ pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
 pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
+pub use member::Member;
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
 pub use reader::{LaneError, Next, Reader};
+pub use seats::{Seat, Seats};
+pub use sharing::{Parted, ReadsOn, Split};
 pub use snapshot::Snapshot;
 pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};

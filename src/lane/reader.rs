@@ -11,13 +11,15 @@ use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
-use super::{Account, CargoReceiver, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium};
+use super::{
+    Account, Attachments, CargoError, CargoReceiver, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium,
+};
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
-    consumer: Consumer<PeerMedium, CursorArea>,
+    pub(super) consumer: Consumer<PeerMedium, CursorArea>,
     /// By topic id.
-    topics: Vec<Option<Topic>>,
+    pub(super) topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
     sequence: u64,
     /// The message that was found last; checked. Without the timestamp in front of it.
@@ -25,7 +27,7 @@ pub struct Reader {
     /// Where its record ends.
     end: Position,
     /// A topic id that has a name.
-    known: Option<u64>,
+    pub(super) known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
     /// Whether it tells how far it has come, for whoever reads on.
@@ -36,8 +38,13 @@ pub struct Reader {
     drained: u64,
     told_high: bool,
     /// By which descriptors come, where they can.
-    #[allow(dead_code, reason = "attachments come next")]
-    cargo: Option<CargoReceiver>,
+    pub(super) cargo: Option<CargoReceiver>,
+    /// What is attached to the message that ends here.
+    attachments: Option<(Position, Attachments)>,
+    /// Rings that it has left.
+    pub(super) rings: u64,
+    /// Whether it has left the last one.
+    pub(super) has_ended: bool,
 }
 
 /// What stands next in a lane.
@@ -111,6 +118,18 @@ pub enum LaneError {
         /// What comes next.
         due: u64,
     },
+    /// What a record refers to beside the ring is not there.
+    #[error("{0}")]
+    Cargo(String),
+    /// A switch to a ring of another size.
+    #[error("the publisher goes on in a ring of another size at position {position}")]
+    Switch {
+        /// Where it says so.
+        position: u64,
+    },
+    /// One ring after the other, and nothing in them.
+    #[error("the publisher goes on in one ring after the other")]
+    Switches,
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -146,6 +165,9 @@ impl Reader {
             drained: 0,
             told_high: false,
             cargo: None,
+            attachments: None,
+            rings: 0,
+            has_ended: false,
         }
     }
 
@@ -164,14 +186,32 @@ impl Reader {
         self.keeps_account = true;
     }
 
+    /// Begins where its seat says, in a ring that others read, too.
+    pub(super) fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.consumer.begin(seat, from, told);
+    }
+
+    /// The ring.
+    pub(super) fn ring(&self) -> &PeerMedium {
+        self.consumer.storage()
+    }
+
     /// What stands next.
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
-        match self.consumer.poll()? {
+        let polled = self.consumer.poll()?;
+        self.found(polled)
+    }
+
+    #[inline(always)]
+    pub(super) fn found(&mut self, polled: Polled) -> Result<Next, LaneError> {
+        match polled {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Switch(switch) => self.leave_ring(switch),
             Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
             Polled::Record(definition) => self.define(definition),
         }
     }
@@ -279,6 +319,9 @@ impl Reader {
     /// Tells the publisher how far everything is read.
     #[inline(never)]
     pub fn publish_cursor(&mut self) {
+        // Those of messages that were given back.
+        let position = self.consumer.position();
+        self.attachments.take_if(|(end, _)| *end <= position);
         if self.keeps_account {
             self.consumer.cursor().tell(Account {
                 position: self.consumer.position(),
@@ -409,13 +452,47 @@ impl Reader {
         match self.consumer.poll()? {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }
     }
 
+    /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
+    #[cold]
+    fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
+        let mut bytes = [0; LONGEST_ATTACHED_BYTES];
+        let Some(named) = bytes.get_mut(..record.len_bytes) else {
+            let len = record.len_bytes;
+            return Err(cargo_error(&CargoError::Record { len }));
+        };
+        self.consumer.storage().copy_out(record.offset, named);
+        let attachments = Attachments::take(named, self.cargo.as_mut());
+        let attachments = attachments.map_err(|error| cargo_error(&error))?;
+        // Given back along with the message.
+        let end = self.consumer.end(&record);
+        self.consumer.advance_to(end);
+        let next = match self.consumer.poll()? {
+            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
+            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            _ => {
+                let len = record.len_bytes;
+                Err(cargo_error(&CargoError::Record { len }))
+            }
+        }?;
+        self.attachments = Some((self.end, attachments));
+        Ok(next)
+    }
+
+    /// What is attached to the message; once.
+    pub fn take_attachments(&mut self) -> Option<Attachments> {
+        let end = self.end;
+        let (_, attachments) = self.attachments.take_if(|(at, _)| *at == end)?;
+        Some(attachments)
+    }
+
     #[inline]
-    fn wake(&mut self, published: Published) {
+    pub(super) fn wake(&mut self, published: Published) {
         if published == Published::Moved {
             let parked = self.consumer.storage().control(Control::Parked);
             if self.publisher.wake_if_parked(parked) {
@@ -424,3 +501,10 @@ impl Reader {
         }
     }
 }
+
+pub(super) fn cargo_error(error: &CargoError) -> LaneError {
+    LaneError::Cargo(crate::wire::reason(error))
+}
+
+/// Bytes of the longest record that says what is attached.
+const LONGEST_ATTACHED_BYTES: usize = 4096;

@@ -36,7 +36,7 @@ pub struct Ready {
 /// What [`Consumer::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// A message, or the definition of a topic. It stays where it is until [`Consumer::release`].
+    /// A message, the definition of a topic, or what is attached. It stays where it is until [`Consumer::release`].
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
@@ -199,7 +199,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
         match self.check(word)? {
             record @ Record {
-                kind: Kind::Message | Kind::Stamped | Kind::Topic,
+                kind: Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments,
                 ..
             } => Ok(Polled::Record(record)),
             rare => self.pass(rare),
@@ -336,7 +336,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                     }
                     most += 1;
                 }
-                Kind::Message | Kind::Stamped | Kind::Topic => {
+                Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
                     return Ok(Polled::Record(record));
                 }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
@@ -361,7 +361,9 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
         let position = self.position.0;
         match record.kind {
-            Kind::Message | Kind::Stamped | Kind::Topic => Ok(Polled::Record(record)),
+            Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
+                Ok(Polled::Record(record))
+            }
             Kind::Pad => Err(Violation::Pad { position }),
             Kind::Gap => Err(Violation::Gap { position }),
             Kind::Switch => Err(Violation::Switch { position }),

@@ -134,6 +134,8 @@ impl<S: Read> Tail<S> {
                 Kind::Switch => return Err(Violation::Switch { position }),
                 // It would have fitted before the end.
                 _ if record_bytes <= pad_bytes => return Err(Violation::Pad { position }),
+                // Descriptors do not go with it.
+                Kind::Attachments => return Err(Violation::Prelude { position }),
                 Kind::Topic | Kind::Gap if record.len_bytes > LONGEST_PRELUDE_BYTES => {
                     return Err(Violation::Prelude { position });
                 }
@@ -257,7 +259,7 @@ impl<S: Write, C: Cursor> Replica<S, C> {
             return Err(malformed);
         };
         let (kind, len) = parse_commit_word(word)
-            .filter(|(kind, _)| !matches!(kind, Kind::Pad | Kind::Switch))
+            .filter(|(kind, _)| !matches!(kind, Kind::Pad | Kind::Attachments | Kind::Switch))
             .ok_or(malformed)?;
         let len = len as usize;
         let padded = record_bytes(len) - CELL_BYTES;

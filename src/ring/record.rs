@@ -22,6 +22,8 @@ pub enum Kind {
     Gap = 4,
     /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
     Stamped = 5,
+    /// Says what is attached to the message behind it, in the same batch.
+    Attachments = 8,
     /// Readers leave the ring here, which the detail names ([`super::Switch`]); there is no payload.
     Switch = 10,
 }
@@ -60,6 +62,7 @@ impl Kind {
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
             5 => Some(Self::Stamped),
+            8 => Some(Self::Attachments),
             10 => Some(Self::Switch),
             _ => None,
         }

@@ -70,11 +70,14 @@ pub fn give_seat(storage: &impl Read, seat: u32, lane: u64) {
         .store(0, Ordering::Release);
 }
 
-/// Takes a seat back: whoever still waits there has no lane.
+/// Takes a seat back: who waits there still, has no lane. Who has begun need not be told here.
 pub fn take_seat_back(storage: &impl Read, seat: u32) {
-    storage
-        .seat(seat, SeatWord::Lane)
-        .store(0, Ordering::Release);
+    // Relaxed: whoever says where to begin has the seat, or had it before.
+    if storage.seat(seat, SeatWord::Begin).load(Ordering::Relaxed) == 0 {
+        storage
+            .seat(seat, SeatWord::Lane)
+            .store(0, Ordering::Release);
+    }
 }
 
 /// Says where the reader of a seat begins.

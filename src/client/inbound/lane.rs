@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::error::{LaneFault, RecvError};
 use crate::client::gap::{Gap, GapCause};
-use crate::lane::{CursorPage, LaneReader};
+use crate::lane::{Attachments, CursorPage, LaneReader};
 use crate::message::MessageType;
 use crate::ring::Ending;
 use crate::segment::fork::ProcessMark;
@@ -114,6 +114,10 @@ impl InLane {
 
     pub(in crate::client) fn reader(&self) -> &LaneReader {
         &self.reader
+    }
+
+    pub(in crate::client) fn take_attachments(&mut self) -> Option<Attachments> {
+        self.reader.take_attachments()
     }
 
     #[inline]

@@ -202,6 +202,13 @@ impl Copies {
         std::mem::forget(std::mem::take(&mut self.watchers));
     }
 
+    /// Somebody who takes the topic.
+    pub(super) fn any(&self, topic: &Topic) -> Option<&str> {
+        let mut lanes = self.lanes.iter().map(|(_, lane)| lane);
+        let open = lanes.find(|lane| !lane.writer.is_closed() && lane.selection.takes(topic));
+        open.map(|lane| &*lane.subscriber)
+    }
+
     /// The oldest lane of the client of this name, of those that take the topic.
     pub(super) fn named(&self, subscriber: &str, topic: &Topic) -> Option<LaneId> {
         let lanes = self.lanes.iter().map(|(_, lane)| lane);

@@ -1,6 +1,7 @@
 //! The lanes of a publisher: serving those with room, then waiting for the others.
 
 mod at_once;
+mod attaching;
 mod batch;
 mod copies;
 mod encoded;
@@ -12,6 +13,7 @@ mod news;
 mod one;
 mod retry;
 mod routes;
+mod sharing;
 mod waiting;
 mod waitlist;
 
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::lane::{Stamp, Unstamped};
+use crate::lane::{Attached, Stamp, Unstamped};
 use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
@@ -33,6 +35,7 @@ use crate::wire::LaneId;
 use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::shared::Shared;
 use super::topics::{Slot, TopicTable};
 
@@ -43,8 +46,9 @@ pub(super) use groups::Membership;
 pub use retry::Retry;
 pub(super) use waitlist::Waitlist;
 
-pub(super) use lane::{Change, OutLane, WriterCommand};
+pub(super) use lane::{Change, Newcomer, OutLane, WriterCommand};
 
+use attaching::attach_to_next;
 use copies::Copies;
 use encoded::{Encoded, copy};
 use flush::Departed;
@@ -117,6 +121,10 @@ pub(super) struct Outbound {
     mailbox: Arc<Mailbox<WriterCommand>>,
     pub(super) bell: HandleBell,
     lanes: Slab<OutLane>,
+    /// Those that others can come to.
+    rings: Arc<OpenRings>,
+    /// By which the last ring is known that was made to part subscribers; falling, so that it is no lane's number.
+    last_ring: u64,
     pub(super) topics: TopicTable,
     routes: Routes,
     /// Version of the mailbox that is carried out.
@@ -153,6 +161,10 @@ pub(super) struct Outbound {
     has_waiting: bool,
     /// The routes by which nobody takes any of them.
     waiting_routes: u64,
+    /// Number of the next parcel of descriptors.
+    next_parcel: u64,
+    /// What is attached to the message under way.
+    attached: Option<Arc<Attached>>,
 }
 
 impl Outbound {
@@ -164,6 +176,7 @@ impl Outbound {
         settings: Settings,
         history: Option<History>,
         waitlist: Arc<Waitlist>,
+        rings: Arc<OpenRings>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -179,6 +192,8 @@ impl Outbound {
             shared,
             mailbox,
             lanes: Slab::new(),
+            rings,
+            last_ring: u64::MAX,
             topics,
             routes: Routes::default(),
             seen: 0,
@@ -202,6 +217,8 @@ impl Outbound {
             waitlist,
             has_waiting: false,
             waiting_routes: 0,
+            next_parcel: 1,
+            attached: None,
         }
     }
 
@@ -302,7 +319,11 @@ impl Outbound {
         check_transport(slot, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
         let (keys, groups, served) = match &to {
-            To::Rest(served) => (&slot.lanes[*served as usize..], &slot.groups[..], *served),
+            To::Rest(served) => {
+                let (served, keys) = slot.lanes.split_at(*served as usize);
+                let readers = served.iter().map(|key| self.lanes[*key].readers());
+                (keys, &slot.groups[..], readers.sum())
+            }
             To::One(key) => (slice::from_ref(key), &[][..], 0),
             To::Copy(_) => (&[][..], &[][..], 0),
         };
@@ -317,6 +338,11 @@ impl Outbound {
             // Whoever waits for room now waits for this message, until the next one.
             check_room(&mut self.waits, &mut self.lanes, (keys, groups), len)
                 .inspect_err(|_| self.routes.disturb())?;
+        }
+        if let Some(attached) = &self.attached {
+            let keys = keys.iter().chain(groups.iter().flatten());
+            let copies = self.copies.any(slot.topic());
+            attach_to_next(attached, &mut self.lanes, keys, copies)?;
         }
         let mut delivery = Delivery {
             lanes: served,
@@ -347,7 +373,7 @@ impl Outbound {
                 && T::ENCODED_LEN.is_some()
                 && encoded.write_at_once(&mut self.lanes[key].writer, topic)
             {
-                delivery.lanes += 1;
+                delivery.lanes += self.lanes[key].readers();
                 continue;
             }
             let written = match source {
@@ -361,9 +387,9 @@ impl Outbound {
             if written {
                 lane.writer.wake();
                 source.get_or_insert(key);
-                delivery.lanes += 1;
+                delivery.lanes += lane.readers();
             } else {
-                self.full.push(Full::alone(key, lane.lane));
+                self.full.push(Full::alone(key, lane.ring));
             }
         }
         for (group, members) in groups.iter().enumerate() {
@@ -451,14 +477,21 @@ fn check_transport(slot: &Slot, unconfirmed: &mut Option<u64>) -> Result<(), Pub
 }
 
 /// Finds the lanes that take a topic, and the groups of those that share it.
-fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) {
+fn taking(
+    lanes: &Slab<OutLane>,
+) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) -> u32 {
     |topic, keys, groups| {
+        let mut readers = 0;
         for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
             match lane.queue() {
-                None => keys.push(key),
+                None => {
+                    keys.push(key);
+                    readers += lane.readers();
+                }
                 Some(_) => groups::join(groups, lanes, key),
             }
         }
+        readers
     }
 }
 
