@@ -75,11 +75,6 @@ impl Member {
         &self.name
     }
 
-    /// What the lane counts.
-    pub fn counters(&self) -> &LaneSlot {
-        &self.counters
-    }
-
     /// Whether the subscriber has mapped the ring.
     #[inline]
     pub fn is_attached(&self) -> bool {

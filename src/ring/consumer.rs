@@ -40,7 +40,7 @@ pub enum Polled {
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
-    /// This reader leaves the ring here: see [`Consumer::go_on_in`], and [`Consumer::end_here`].
+    /// This reader leaves the ring here: see [`Consumer::go_on_in`], and [`Consumer::pass_switch`].
     Switch(Switch),
     /// Nothing, so far.
     Empty,
@@ -133,11 +133,6 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.seat = seat;
         self.position = from;
         self.losses = Losses::after(told);
-    }
-
-    /// By which a switch names this reader.
-    pub fn seat(&self) -> u32 {
-        self.seat
     }
 
     /// Goes on in another ring, behind the switch that the last poll found. False, and nothing is done, if the other one is not

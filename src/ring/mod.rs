@@ -22,6 +22,7 @@
 //!
 //! A producer that dies leaves a half-written record behind a 0: invisible. A consumer that dies leaves nothing at all.
 
+mod company;
 mod consumer;
 mod drops;
 pub mod lossy;

@@ -1,38 +1,38 @@
 //! The writing end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, SEATS, Switch, Write,
-    bit, max_payload_bytes, readers::Readers, record, seat, water::Water,
+    CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, Write,
+    max_payload_bytes, readers::Readers, record, water::Water,
 };
 use crate::sync::{Ordering, Site};
 
 /// The writing end of a ring, over the cursors of its readers.
 #[derive(Debug)]
 pub struct Producer<S, C> {
-    storage: S,
+    pub(super) storage: S,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
     /// A ring without a reader is never full.
-    readers: Readers<C>,
+    pub(super) readers: Readers<C>,
     /// Where the readers find the next record; its commit word holds 0.
-    committed: Position,
+    pub(super) committed: Position,
     /// End of what is written; beyond `committed` only while a batch is staged.
-    staged: Position,
+    pub(super) staged: Position,
     /// Whether the readers were close behind when their cursors were looked at last: then messages go one at a time.
     is_followed: bool,
     /// A header ahead that holds 0 already; nothing was written at or behind it since. Position 0 is none.
-    cleared: Position,
+    pub(super) cleared: Position,
     /// Commit word of the first staged record, which is stored last.
     first_word: u64,
     /// Where the last staged record stands, its commit word.
     last: (usize, u64),
     /// The slowest cursor, as far as known.
-    slowest: Position,
+    pub(super) slowest: Position,
     /// Up to here can be written without a look at the cursors: slowest known cursor plus capacity, or plus the high water
     /// mark while that is not reached. May be stale, never too high.
-    limit: Position,
+    pub(super) limit: Position,
     water: Water,
-    drops: DropLog,
+    pub(super) drops: DropLog,
     /// Whether what is staged announces them.
     gap_staged: bool,
 }
@@ -66,7 +66,12 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     /// Behind a position where nothing was written yet.
-    fn beginning(storage: S, readers: Readers<C>, from: Position, drops: DropLog) -> Self {
+    pub(super) fn beginning(
+        storage: S,
+        readers: Readers<C>,
+        from: Position,
+        drops: DropLog,
+    ) -> Self {
         let (water, capacity) = (Water::default(), storage.capacity() as u64);
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
@@ -86,84 +91,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         }
     }
 
-    /// From now on room is kept for a record by which each reader can leave. Messages can take so much less; a ring that is
-    /// read to its end takes what any ring takes.
-    pub fn keep_room_to_leave(&mut self) {
-        self.readers.keep_room();
-        self.limit = self.slowest;
-    }
-
     /// Tells where the cursor of the reader in a seat is found.
     pub fn attach(&mut self, seat: u32, cursor: C) {
         self.readers.attach(seat, cursor);
-    }
-
-    /// One more reader, to which the seat was given: it begins with what is committed next.
-    pub fn join(&mut self, seat: u32) {
-        self.readers.add(seat, None, self.committed);
-        seat::begin(&self.storage, seat, self.committed, self.drops.counts());
-    }
-
-    /// The reader in a seat is not looked after any more.
-    pub fn remove(&mut self, seat: u32) {
-        self.readers.remove(seat);
-    }
-
-    /// Whether the reader in a seat is looked after: also one that has left, as long as it has not read what is before that.
-    pub fn has(&self, seat: u32) -> bool {
-        self.readers.has(seat)
-    }
-
-    /// How far the reader in a seat was when that was looked at last.
-    pub fn seen(&self, seat: u32) -> Option<Position> {
-        self.readers.seen(seat)
-    }
-
-    /// Whether readers can leave now.
-    pub fn can_leave(&mut self) -> bool {
-        let slowest = self.slowest();
-        let end = self.committed.0 + 2 * CELL_BYTES as u64;
-        self.staged == self.committed && end <= slowest.0 + self.storage.capacity() as u64
-    }
-
-    /// Commits a record by which readers leave, if there is room; where they did then.
-    pub fn leave(&mut self, switch: Switch) -> Option<Position>
-    where
-        C: Clone,
-    {
-        if !self.can_leave() {
-            return None;
-        }
-        if self.committed.0 + CELL_BYTES as u64 > self.cleared.0 {
-            self.cleared = Position(0);
-        }
-        let offset = self.offset(self.committed);
-        self.put(offset, Kind::Switch, 0, switch.0);
-        self.commit();
-        for seat in (0..SEATS).filter(|seat| switch.names(*seat)) {
-            self.readers.leave_at(seat, self.committed);
-        }
-        Some(self.committed)
-    }
-
-    /// Has readers go on in a fresh, zeroed ring as large as this one; if there is room for that to be said here. The writing end
-    /// of the other ring then.
-    pub fn move_to(&mut self, storage: S, seats: u64) -> Option<Self>
-    where
-        C: Clone,
-    {
-        debug_assert_eq!(storage.capacity(), self.storage.capacity());
-        // Before anybody reads there.
-        let drops = self.drops.carry_over(&storage);
-        let end = self.leave(Switch::moving(seats))?;
-        let mut readers = Readers::new();
-        readers.keep_room();
-        for seat in (0..SEATS).filter(|seat| seats & bit(*seat) != 0) {
-            if let Some((cursor, seen)) = self.readers.leave_at(seat, end) {
-                readers.add(seat, cursor, seen);
-            }
-        }
-        Some(Self::beginning(storage, readers, end, drops))
     }
 
     /// The ring.
@@ -455,7 +385,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     #[inline]
-    fn put(&mut self, offset: usize, kind: Kind, len: usize, detail: u64) {
+    pub(super) fn put(&mut self, offset: usize, kind: Kind, len: usize, detail: u64) {
         let word = record::commit_word(kind, len as u32);
         self.storage.store_detail(offset, detail);
         let first = self.staged == self.committed;
@@ -514,7 +444,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     #[inline(always)]
-    fn offset(&self, position: Position) -> usize {
+    pub(super) fn offset(&self, position: Position) -> usize {
         position.0 as usize & (self.storage.capacity() - 1)
     }
 }

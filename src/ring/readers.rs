@@ -41,7 +41,8 @@ impl<C: Cursor> Readers<C> {
     #[inline]
     pub(super) fn kept_bytes(&self) -> u64 {
         match self.keeps_room {
-            true => (self.list.len() * CELL_BYTES) as u64,
+            // And for some who come while it is full.
+            true => ((self.list.len() + SPARE_CELLS) * CELL_BYTES) as u64,
             false => 0,
         }
     }
@@ -127,3 +128,5 @@ impl<C: Cursor> Readers<C> {
         self.list.iter_mut().find(|reader| reader.seat == seat)
     }
 }
+
+const SPARE_CELLS: usize = 2;

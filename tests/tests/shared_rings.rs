@@ -9,7 +9,8 @@ use ringmain::counters::{Role, scan_process};
 use ringmain::message::Bytes;
 use ringmain::{Client, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::{
-    Bus, Dice, Tick, eventually, on_each_local_transport, on_each_transport_of_processes, usage,
+    Bus, Tick, dice::Dice, eventually, on_each_local_transport, on_each_transport_of_processes,
+    usage,
 };
 
 const BLOCK: Overflow = Overflow::Block {
@@ -45,9 +46,14 @@ impl Found {
         true
     }
 
-    fn drain(subscriber: &mut Subscriber<Tick>) -> Self {
+    /// Waits for so many messages and losses; then there must be no more.
+    fn all(subscriber: &mut Subscriber<Tick>, count: usize) -> Self {
         let mut found = Self::default();
-        while found.take(subscriber) {}
+        eventually("all has come", || {
+            while found.take(subscriber) {}
+            found.numbers.len() + found.lost as usize >= count
+        });
+        assert_eq!(found.numbers.len() + found.lost as usize, count);
         found
     }
 }
@@ -165,6 +171,17 @@ fn one_that_reads_nothing_costs_the_others_no_message() {
             let mut subscribers: Vec<_> = (0..6).map(|_| subscriber(&other, overflow)).collect();
             let mut found: Vec<_> = (0..6).map(|_| Found::default()).collect();
             let mut dropped = 0;
+            // Of one whose answer has not come back nobody knows how far it is.
+            eventually("all have answered", || {
+                let mut lost = 0;
+                for _ in 0..200 {
+                    lost += publisher.publish("t", &Tick::new(0)).unwrap().dropped;
+                    for subscriber in &mut subscribers {
+                        while Found::default().take(subscriber) {}
+                    }
+                }
+                lost == 0
+            });
             // One after the other reads no more: each time the others part from it.
             for number in 0..1_000 {
                 let delivery = publisher.publish("t", &Tick::new(number)).unwrap();
@@ -306,7 +323,8 @@ fn comings_and_goings(bus: &Bus, seed: u64) {
             }
             11..60 => {
                 let delivery = publisher.publish("t", &Tick::new(next)).unwrap();
-                assert_eq!(delivery.lanes + delivery.dropped, open.len() as u32);
+                // Who has just gone counts until the broker has said so.
+                assert!(delivery.lanes + delivery.dropped >= open.len() as u32);
                 next += 1;
             }
             _ if open.is_empty() => {}
@@ -355,7 +373,7 @@ fn a_message_for_one_of_several_is_for_that_one_alone() {
         for (index, subscriber) in subscribers.iter_mut().enumerate() {
             let all = 0..30;
             let expected: Vec<_> = all.filter(|n| index == 1 || n % 3 != 1).collect();
-            let found = Found::drain(subscriber);
+            let found = Found::all(subscriber, expected.len());
             assert_eq!((found.numbers, found.lost), (expected, 0), "of {index}");
         }
     });
@@ -378,22 +396,23 @@ fn who_takes_something_else_from_now_on_parts_from_the_others() {
         changes.remove_pattern("t").unwrap();
         publisher.publish("t", &Tick::new(12)).unwrap();
         publisher.publish("u", &Tick::new(13)).unwrap();
-        let found = Found::drain(&mut changes);
+        let found = Found::all(&mut changes, 13);
         assert_eq!(found.numbers, (0..12).chain([13]).collect::<Vec<_>>());
-        let found = Found::drain(&mut stays);
+        let found = Found::all(&mut stays, 12);
         assert_eq!(found.numbers, (0..10).chain([11, 12]).collect::<Vec<_>>());
         // One that takes nothing any more reads what was for it.
         let mut leaves = subscriber(&other, BLOCK);
         publisher.publish("t", &Tick::new(14)).unwrap();
+        leaves.add_pattern("u").unwrap();
         leaves.remove_pattern("t").unwrap();
         for number in 15..300 {
             publisher.publish("t", &Tick::new(number)).unwrap();
             while stays.try_recv().unwrap().is_some() {}
         }
-        assert_eq!(Found::drain(&mut leaves).numbers, [14]);
+        assert_eq!(Found::all(&mut leaves, 1).numbers, [14]);
         leaves.add_pattern("t").unwrap();
         publisher.publish("t", &Tick::new(300)).unwrap();
-        assert_eq!(Found::drain(&mut leaves).numbers, [300]);
+        assert_eq!(Found::all(&mut leaves, 1).numbers, [300]);
     });
 }
 
@@ -410,14 +429,14 @@ fn closing_waits_for_all_who_read_a_ring() {
         for number in 0..10 {
             publisher.publish("t", &Tick::new(number)).unwrap();
         }
-        assert_eq!(Found::drain(&mut quick).numbers.len(), 10);
+        Found::all(&mut quick, 10);
         let closed = publisher.close(Duration::from_millis(50)).unwrap();
         let unread: Vec<_> = closed
             .lanes
             .iter()
             .map(|lane| (lane.subscriber.as_str(), lane.unread, lane.dropped))
             .collect();
-        assert_eq!(unread, [("idle", 10, 0)]);
+        assert_eq!(unread, [("quick", 0, 0), ("idle", 10, 0)]);
     });
 }
 
@@ -441,6 +460,7 @@ fn many_come_and_go_and_memory_stays_as_it_is() {
                 before = usage::descriptors(Pid::this());
             }
         }
-        assert!(usage::descriptors(Pid::this()) <= before + 8);
+        let after = usage::descriptors(Pid::this());
+        assert!(after <= before + 8, "{before} descriptors, then {after}");
     });
 }

@@ -28,7 +28,6 @@ use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
 use crate::segment::fork::ProcessMark;
-use crate::topic::Topic;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
@@ -53,7 +52,7 @@ use copies::Copies;
 use encoded::{Encoded, copy};
 use flush::Departed;
 use groups::{Full, Turns};
-use routes::Routes;
+use routes::{Routes, taking};
 use waiting::{Waits, check_room};
 
 /// What became of a message.
@@ -474,25 +473,6 @@ fn check_transport(slot: &Slot, unconfirmed: &mut Option<u64>) -> Result<(), Pub
         return Err(PublishError::TransportLost { unconfirmed });
     }
     Ok(())
-}
-
-/// Finds the lanes that take a topic, and the groups of those that share it.
-fn taking(
-    lanes: &Slab<OutLane>,
-) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) -> u32 {
-    |topic, keys, groups| {
-        let mut readers = 0;
-        for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
-            match lane.queue() {
-                None => {
-                    keys.push(key);
-                    readers += lane.readers();
-                }
-                Some(_) => groups::join(groups, lanes, key),
-            }
-        }
-        readers
-    }
 }
 
 /// How long a publish waits for a route that the broker has announced.

@@ -248,6 +248,8 @@ impl Outbound {
     pub(super) fn drop_now(&mut self, key: usize, messages: u64) -> u32 {
         let lane = &mut self.lanes[key];
         lane.drop_messages(messages);
+        // Whoever comes is to have a ring with room.
+        lane.writer.close_seats();
         let readers = lane.readers();
         if lane.overflow == Overflow::Disconnect
             && let Some(lane_id) = lane.oldest()
