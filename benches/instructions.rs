@@ -151,7 +151,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(114))]
+#[bench::one_lane(setup = full_bus, config = at_most(111))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -162,7 +162,7 @@ fn receive_1000(mut bus: Bus) -> Bus {
 
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
-#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(267))]
+#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(263))]
 #[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1905))]
 #[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4040))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {

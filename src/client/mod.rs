@@ -17,6 +17,7 @@ mod last_values;
 mod mailbox;
 mod open_rings;
 mod outbound;
+mod parts;
 mod publisher;
 mod sample;
 pub(crate) mod session;

@@ -20,6 +20,7 @@
 
 #[cfg(test)]
 pub(crate) mod allocations;
+mod any_bits;
 mod bytes;
 mod canonical;
 mod describe;
@@ -32,19 +33,25 @@ mod identity;
 #[cfg(feature = "json")]
 mod json;
 mod layout;
+#[cfg(feature = "json")]
+mod plain_from_json;
 pub mod rkyv_codec;
 mod scratch;
+mod slice;
 #[cfg(test)]
 mod tests;
 mod timestamp;
 mod validate;
+mod with_tail;
 
 use std::error::Error;
 
 use rkyv::rancor;
 use thiserror::Error;
 
+pub use any_bits::AnyBits;
 pub use bytes::Bytes;
+pub(crate) use bytes::BytesParts;
 pub use describe::{Describe, LayoutBuilder, VariantBuilder};
 pub use difference::Difference;
 pub(crate) use encoded::EncodedBytes;
@@ -55,8 +62,11 @@ pub use identity::MessageType;
 pub use json::{JsonError, raw_to_text, to_json};
 pub use layout::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
 pub use scratch::{Scratch, ScratchHandle};
+pub use slice::Slice;
 pub use timestamp::{Clock, Host, Timestamp};
 pub use validate::{LayoutError, MAX_MEMBERS, MAX_NAME_BYTES, MAX_NESTING, MAX_TYPES};
+pub(crate) use with_tail::Parts;
+pub use with_tail::{TailView, WithTail};
 
 /// A type whose values can be published.
 ///

@@ -22,7 +22,7 @@ pub fn connect(task: &Task) -> Result<Client, Failure> {
         Part::Stall => STALLED,
         _ => "bench",
     };
-    let builder = Client::builder().name(name);
+    let builder = Client::builder().name(name).memory(task.memory.into());
     Ok(builder.connect(far.unwrap_or(&task.bus))?)
 }
 
