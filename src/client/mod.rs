@@ -22,6 +22,7 @@ mod publisher;
 mod sample;
 pub(crate) mod session;
 mod shared;
+mod sizes;
 mod subscriber;
 mod topics;
 mod unclaimed;

@@ -24,6 +24,7 @@ use super::mailbox::Mailbox;
 use super::open_rings::OpenRings;
 use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
+use super::sizes::{lossy_bytes, table_bytes};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
 
 /// Publishes messages of type `T` to the topics that it has declared.
@@ -609,19 +610,6 @@ impl Drop for OpenPublisher<'_> {
     fn drop(&mut self) {
         self.shared.command(Command::ClosePublisher(self.id));
     }
-}
-
-/// Bytes of a lossy ring for messages of this length.
-fn lossy_bytes(max_message_bytes: usize) -> usize {
-    let longest = longest_parcel(record_bytes(max_message_bytes));
-    lossy::capacity_for(longest).unwrap_or(usize::MAX)
-}
-
-/// Bytes of a table that holds so many messages of each topic, as long as they may be.
-fn table_bytes(max_message_bytes: usize, history: u32) -> usize {
-    let longest = longest_parcel(record_bytes(max_message_bytes));
-    let bytes = bytes_for(longest, history + 1).max(MIN_RING_BYTES);
-    bytes.checked_next_power_of_two().unwrap_or(usize::MAX)
 }
 
 fn too_many(_: TooManyTopics) -> PublishError {

@@ -3,7 +3,7 @@
 use crate::ring::{Ending, Seated, seated};
 use crate::wire::LaneId;
 
-use super::Reader;
+use super::{LaneError, Reader};
 
 /// The reader of a lane that is to begin in a ring in use, or whose part in such a ring has ended.
 pub struct Apart {
@@ -48,14 +48,20 @@ impl Apart {
     }
 
     /// The reader, where it can begin.
-    pub(super) fn begin(&mut self) -> Option<Reader> {
-        let (seat, _) = self.waits?;
-        let Seated::At(from, told) = self.look() else {
-            return None;
+    pub(super) fn begin(&mut self) -> Result<Option<Reader>, LaneError> {
+        let Some((seat, _)) = self.waits else {
+            return Ok(None);
         };
-        let mut reader = self.reader.take()?;
-        reader.begin(seat, from, told);
-        Some(reader)
+        let (from, told) = match self.look() {
+            Seated::At(from, told) => (from, told),
+            Seated::Waits | Seated::Gone => return Ok(None),
+            Seated::Broken(word) => return Err(LaneError::Begin { word }),
+        };
+        let mut reader = self.reader.take();
+        if let Some(reader) = &mut reader {
+            reader.begin(seat, from, told);
+        }
+        Ok(reader)
     }
 
     /// Whether there is something: where it begins, or its end.

@@ -122,7 +122,7 @@ impl LaneReader {
         loop {
             let lane = match self {
                 Self::Ring(reader) => return reader.next(),
-                Self::Apart(apart) => match apart.begin() {
+                Self::Apart(apart) => match apart.begin()? {
                     None => return Ok(Next::Empty),
                     Some(reader) => Some(Box::new(Self::Ring(reader))),
                 },

@@ -121,6 +121,12 @@ pub enum LaneError {
     /// What a record refers to beside the ring is not there.
     #[error("{0}")]
     Cargo(String),
+    /// A place in a ring where no reader can begin.
+    #[error("the publisher has this lane begin where none can: {word}")]
+    Begin {
+        /// What it says.
+        word: u64,
+    },
     /// A switch to a ring of another size.
     #[error("the publisher goes on in a ring of another size at position {position}")]
     Switch {

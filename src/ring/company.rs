@@ -77,6 +77,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
                 readers.add(seat, cursor, seen);
             }
         }
-        Some(Self::beginning(storage, readers, end, drops))
+        let mut other = Self::beginning(storage, readers, end, drops);
+        // What they have not read here counts there, too: nobody has more room than in a ring of its own.
+        other.limit = end;
+        Some(other)
     }
 }

@@ -23,8 +23,10 @@ pub enum Seated {
     Waits,
     /// The reader begins here, told of these drops.
     At(Position, DropCounts),
-    /// The lane has ended before it began, or the seat says what no producer says.
+    /// The lane has ended before it began.
     Gone,
+    /// What no producer says.
+    Broken(u64),
 }
 
 impl Switch {
@@ -106,7 +108,7 @@ pub fn seated(storage: &impl Read, seat: u32, lane: u64) -> Seated {
         _ if !has_seat => Seated::Gone,
         0 if is_closed => Seated::Gone,
         0 => Seated::Waits,
-        begin if begin > MOST_POSITION || begin % CELL_BYTES as u64 != 1 => Seated::Gone,
+        begin if begin > MOST_POSITION || begin % CELL_BYTES as u64 != 1 => Seated::Broken(begin),
         begin => Seated::At(Position(begin - 1), told),
     }
 }

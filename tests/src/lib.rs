@@ -17,6 +17,7 @@ pub mod raw_remote;
 mod readme;
 pub mod roles;
 pub mod silence;
+pub mod streams;
 pub mod usage;
 
 pub use bus::{

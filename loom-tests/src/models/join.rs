@@ -53,6 +53,6 @@ fn begin(ring: &LoomRing) -> Option<LoomConsumer> {
             second.begin(1, from, told);
             Some(second)
         }
-        Seated::Gone => panic!("the seat is this reader's"),
+        other => panic!("{other:?} in this reader's seat"),
     }
 }

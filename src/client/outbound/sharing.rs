@@ -82,8 +82,11 @@ impl Outbound {
         match split {
             Ok(Split::Some(writer)) => {
                 self.last_ring -= 1;
-                let other = lane.over(self.last_ring, *writer);
-                Some(self.lanes.insert(other))
+                let (before, other) = (lane.ring, lane.over(self.last_ring, *writer));
+                let key = self.lanes.insert(other);
+                // What is on its way to all of them stays so.
+                self.waits.go_on_in(before, key, self.last_ring);
+                Some(key)
             }
             Ok(Split::All) => Some(key),
             Ok(Split::None) => None,

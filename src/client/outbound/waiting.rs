@@ -82,6 +82,19 @@ impl Waits {
         &self.messages[..self.used]
     }
 
+    /// Some who read a ring that is waited for read another one now.
+    pub(super) fn go_on_in(&mut self, before: u64, key: usize, ring: u64) {
+        let found = self.lanes.iter().find(|waiting| waiting.ring == before);
+        if let Some(waiting) = found {
+            let waiting = Waiting {
+                key,
+                ring,
+                ..*waiting
+            };
+            self.lanes.push(waiting);
+        }
+    }
+
     /// How many messages wait for this ring.
     pub(super) fn messages_for(&self, ring: u64) -> u64 {
         let waits = self.lanes.iter().any(|waiting| waiting.ring == ring);

@@ -283,7 +283,7 @@ fn a_seat_says_nothing_to_a_lane_that_had_it_before() {
     for begin in [2, 16, MOST_POSITION + 17, u64::MAX] {
         ring.seat(3, SeatWord::Begin)
             .store(begin, Ordering::Relaxed);
-        assert_eq!(seated(&ring, 3, 10), Seated::Gone);
+        assert_eq!(seated(&ring, 3, 10), Seated::Broken(begin));
     }
 }
 
