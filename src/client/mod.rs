@@ -18,6 +18,7 @@ mod mailbox;
 mod open_rings;
 mod outbound;
 mod parts;
+mod polling;
 mod publisher;
 mod sample;
 pub(crate) mod session;

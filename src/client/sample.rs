@@ -36,6 +36,27 @@ pub(super) fn check<T: Receive + ?Sized>(lane: &InLane) -> Result<Checked<T::Vie
     T::view(payload).map(|view| Checked(NonNull::from(view)))
 }
 
+/// Checks the payload of the message that stands next, where the lane is a ring; `None` if there is none, or it is no value
+/// of the type.
+#[inline(always)]
+pub(super) fn ready<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().ready_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
+}
+
+/// The same behind a message that was found in this way, and passed.
+#[inline(always)]
+pub(super) fn next<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().next_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
+}
+
 impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     /// `checked` comes from `check` with the same lane, which was not polled since.
     #[inline(always)]

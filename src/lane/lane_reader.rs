@@ -194,6 +194,34 @@ impl LaneReader {
         }
     }
 
+    /// As [`Reader::ready_payload`], where the lane is a ring.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn ready_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(reader) => unsafe { reader.ready_payload(len_bytes) },
+            _ => None,
+        }
+    }
+
+    /// As [`Reader::next_payload`], where the lane is a ring.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn next_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(reader) => unsafe { reader.next_payload(len_bytes) },
+            _ => None,
+        }
+    }
+
     #[inline(never)]
     fn payload_copy(&self) -> &[u8] {
         match self {
@@ -268,6 +296,23 @@ impl LaneReader {
                 snapshot.release();
                 self.counters().message(len_bytes, Position(0));
             }
+        }
+    }
+
+    /// As [`Reader::pass`], where the lane is a ring.
+    #[inline(always)]
+    pub fn pass(&mut self, len_bytes: Option<usize>) -> bool {
+        match self {
+            Self::Ring(reader) => reader.pass(len_bytes),
+            _ => false,
+        }
+    }
+
+    /// As [`Reader::end_run`], where the lane is a ring.
+    #[inline]
+    pub fn end_run(&mut self, messages: u64, len_bytes: usize, is_due: bool) {
+        if let Self::Ring(reader) = self {
+            reader.end_run(messages, len_bytes, is_due);
         }
     }
 

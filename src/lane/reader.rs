@@ -263,6 +263,39 @@ impl Reader {
         unsafe { self.consumer.payload(&self.message) }
     }
 
+    /// The payload of the message that stands next, as [`ready`](Self::ready) finds it.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn ready_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        // SAFETY: the caller's promise; `ready` has found it.
+        self.ready(len_bytes).then(|| unsafe { self.payload() })
+    }
+
+    /// The same behind a message that was found in one of these ways, with the same length where one is given, and passed. That
+    /// costs less where one message is like the other.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn next_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        match self.consumer.ready_like(&self.message, len_bytes) {
+            Some(offset) => self.message.offset = offset,
+            None if !self.ready_otherwise(len_bytes) => return None,
+            None => {}
+        }
+        // SAFETY: the caller's promise; it was found.
+        Some(unsafe { self.consumer.payload(&self.message_of(len_bytes)) })
+    }
+
+    #[inline(never)]
+    fn ready_otherwise(&mut self, len_bytes: Option<usize>) -> bool {
+        self.ready(len_bytes)
+    }
+
     /// Bytes of the payload.
     #[inline(always)]
     pub fn len_bytes(&self) -> usize {
@@ -301,10 +334,44 @@ impl Reader {
     /// Gives the message back, which the last call of `next` or `ready` has found.
     #[inline(always)]
     pub fn release(&mut self) {
+        self.counters.message(self.message.len_bytes, self.end);
+        if self.step(self.end) {
+            self.publish_cursor();
+        }
+    }
+
+    /// Goes on behind the message that [`ready_payload`](Self::ready_payload) or [`next_payload`](Self::next_payload) has found,
+    /// for this length where one is given. It is neither counted yet nor given back: [`end_run`](Self::end_run) does both. Whether
+    /// that is to be done now.
+    #[inline(always)]
+    pub fn pass(&mut self, len_bytes: Option<usize>) -> bool {
+        let end = self.consumer.end(&self.message_of(len_bytes));
+        self.step(end)
+    }
+
+    /// Goes on behind the message, which ends here. Whether to tell the publisher now.
+    #[inline(always)]
+    fn step(&mut self, end: Position) -> bool {
         // Wrapping: a gap record may have claimed any number.
         self.sequence = self.sequence.wrapping_add(1);
-        self.counters.message(self.message.len_bytes, self.end);
-        if self.consumer.advance_to(self.end) || self.publisher_sleeps() {
+        self.consumer.advance_to(end) || self.publisher_sleeps()
+    }
+
+    /// The message, which has this length where one is given: then that is a constant.
+    #[inline(always)]
+    fn message_of(&self, len_bytes: Option<usize>) -> Record {
+        Record {
+            len_bytes: len_bytes.unwrap_or(self.message.len_bytes),
+            ..self.message
+        }
+    }
+
+    /// Counts messages that were passed, of so many bytes together, and gives them back if that `is_due`, or later.
+    #[inline]
+    pub fn end_run(&mut self, messages: u64, len_bytes: usize, is_due: bool) {
+        let position = self.consumer.position();
+        self.counters.messages(messages, len_bytes, position);
+        if is_due {
             self.publish_cursor();
         }
     }

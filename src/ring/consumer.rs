@@ -18,7 +18,9 @@ pub struct Consumer<S, C> {
     published: Position,
     losses: Losses,
     /// How far, in bytes, the position may be ahead of what is published, once a record is released.
-    publish_from: u64,
+    publish_every: u64,
+    /// The position from which on that is too far.
+    publish_from: Position,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
     /// By which a switch names this reader.
@@ -118,7 +120,8 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     pub fn new(storage: S, cursor: C) -> Self {
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
-            publish_from: storage.capacity() as u64 / 8,
+            publish_every: storage.capacity() as u64 / 8,
+            publish_from: Position(storage.capacity() as u64 / 8),
             storage,
             cursor,
             position: Position(0),
@@ -161,7 +164,8 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.position = from;
         self.published = from;
         self.losses = Losses::after(told);
-        self.publish_from = 0;
+        self.publish_every = 0;
+        self.publish_from = from;
     }
 
     /// The next record to look at; all before it are released.
@@ -205,6 +209,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// [`Consumer::release`]. Whatever else there is, [`Consumer::poll`] finds.
     #[inline(always)]
     pub fn ready(&self, len_bytes: Option<usize>) -> Option<Ready> {
+        let capacity = self.storage.capacity();
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
@@ -215,11 +220,26 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             None if word as u32 == Kind::Message as u32 => (word >> 32) as usize,
             _ => return None,
         };
-        let to_end = self.storage.capacity() - offset - CELL_BYTES;
+        let to_end = capacity - offset - CELL_BYTES;
         if len_bytes > self.max_payload || len_bytes > to_end {
             return None;
         }
         Some(Ready { offset, len_bytes })
+    }
+
+    /// Offset of the payload of the message that stands next, if that is like `last` but for its content. `last` is a message of
+    /// so many bytes, where that is given.
+    #[inline(always)]
+    pub fn ready_like(&self, last: &Record, len_bytes: Option<usize>) -> Option<usize> {
+        let len_bytes = len_bytes.unwrap_or(last.len_bytes);
+        let capacity = self.storage.capacity();
+        let offset = self.offset();
+        // Partner: as in `load_commit_word`.
+        let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
+        let is_like = word == commit_word(Kind::Message, len_bytes as u32)
+            && offset + CELL_BYTES + len_bytes <= capacity
+            && self.storage.load_detail(offset) == last.detail;
+        is_like.then_some(offset + CELL_BYTES)
     }
 
     /// The record of a message that was found with [`Consumer::ready`].
@@ -260,12 +280,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     #[inline(always)]
     pub fn advance_to(&mut self, end: Position) -> bool {
         self.position = end;
-        end.0 - self.published.0 >= self.publish_from
+        end >= self.publish_from
     }
 
     /// Tells the producer how far everything is read.
     #[inline]
     pub fn publish(&mut self) -> Published {
+        self.publish_from = Position(self.position.0 + self.publish_every);
         publish_cursor(&self.cursor, &mut self.published, self.position)
     }
 

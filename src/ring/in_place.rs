@@ -6,10 +6,11 @@
 //! second is trust.
 #![allow(unsafe_code)]
 
+use std::hint::assert_unchecked;
 use std::slice;
 
 use super::producer::Slot;
-use super::{Consumer, Cursor, InPlace, Kind, NoRoom, Producer, Read, Record, Write};
+use super::{CELL_BYTES, Consumer, Cursor, InPlace, Kind, NoRoom, Producer, Read, Record, Write};
 
 /// What a payload in place may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,13 @@ impl<S: Read + InPlace, C: Cursor> Consumer<S, C> {
     #[inline]
     pub unsafe fn payload(&self, record: &Record) -> &[u8] {
         let start = self.storage().address(record.offset);
+        // So that what reads values in place need not ask.
+        // SAFETY: a payload is aligned as cells are, by the promise of `InPlace`.
+        unsafe { assert_unchecked(start.addr().is_multiple_of(CELL_BYTES)) };
+        // SAFETY: no allocation begins at address 0,
+        unsafe { assert_unchecked(!start.is_null()) };
+        // SAFETY: or reaches the last one.
+        unsafe { assert_unchecked(start.addr() < usize::MAX - record.len_bytes) };
         // SAFETY: `check` found the payload inside the ring; the rest is the caller's.
         unsafe { slice::from_raw_parts(start, record.len_bytes) }
     }

@@ -147,11 +147,17 @@ fn print_ratios(all: &[Results]) {
             println!("\n{workload:?}. {what}\n");
             print!("{}", report::ratios(all, workload, figure).markdown());
         }
+        if workload == Workload::Rtt {
+            println!();
+            print!("{}", report::handing_over(all).markdown());
+        }
         if workload == Workload::Fanout {
             println!();
             print!("{}", report::per_subscriber(all).markdown());
         }
     }
+    println!("\nWhere we lose\n");
+    print!("{}", report::losses(all).markdown());
 }
 
 impl Options {
