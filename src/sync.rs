@@ -137,8 +137,6 @@ pub enum Site {
     HoldRelease,
     /// Publisher of chunks, hold slot: acquire, partner of `HoldStore` and `HoldRelease`.
     HoldLoad,
-    /// Reader, free slots: acquire, partner of `HoldGiveBack`.
-    HoldTake,
     /// Reader, free slots: release, so that whoever takes the slot passes on that what it held is read.
     HoldGiveBack,
     /// Reader that leaves: release, so that its holds are seen with it, and its reads are over.
@@ -153,7 +151,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 59] = [
+    pub const ALL: [Site; 58] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -209,7 +207,6 @@ impl Site {
         Site::HoldStore,
         Site::HoldRelease,
         Site::HoldLoad,
-        Site::HoldTake,
         Site::HoldGiveBack,
         Site::LeftStore,
         Site::LeftLoad,

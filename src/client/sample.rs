@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
-use crate::lane::{Hold, HoldsUsedUp};
+use crate::lane::{CannotHold, Hold};
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
@@ -109,7 +109,7 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     }
 
     /// Keeps it where it is, if it lies in a pool.
-    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, CannotHold> {
         self.lane.reader().hold()
     }
 

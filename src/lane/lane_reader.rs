@@ -5,7 +5,7 @@ use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
 use super::{
-    Apart, Attachments, CopyReader, HistoryReader, Hold, HoldsUsedUp, LaneError, Next, Reader,
+    Apart, Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, Next, Reader,
     Snapshot,
 };
 
@@ -244,7 +244,7 @@ impl LaneReader {
     }
 
     /// Keeps the message beyond its release, if it lies in a pool.
-    pub fn hold(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+    pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
         match self {
             Self::Ring(reader) => reader.hold(),
             _ => Ok(None),

@@ -45,7 +45,7 @@ pub use member::Member;
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
-pub use pool_reader::{Hold, HoldsUsedUp};
+pub use pool_reader::{CannotHold, Hold};
 pub use pool_writer::{PoolError, PoolLane, PoolWriter};
 pub use reader::{LaneError, Next, Reader};
 pub use seats::{Seat, Seats};

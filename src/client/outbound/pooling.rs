@@ -1,6 +1,6 @@
 //! Messages that lie in the pool.
 
-use crate::lane::{Block, PRELUDE_BYTES, PoolWriter, RawLoan, Stamp, TopicRef};
+use crate::lane::{Block, PRELUDE_BYTES, PoolError, PoolWriter, RawLoan, Stamp, TopicRef};
 use crate::message::{Bytes, EncodeError, EncodedBytes, Message};
 use crate::pool::Idle;
 use crate::ring::NoRoom;
@@ -23,9 +23,15 @@ impl Outbound {
         if len > limit {
             return Err(LoanError::TooLarge { len, limit });
         }
-        let loan = self.pool.loan(len, align)?;
+        // Somebody may have told how far he has read for the first time.
+        self.take_news();
+        Ok(self.lend(len, align)?)
+    }
+
+    fn lend(&mut self, len: usize, align: u64) -> Result<RawLoan, PoolError> {
+        let loan = self.pool.loan(len, align);
         self.tell_retired();
-        Ok(loan)
+        loan
     }
 
     /// Gives a loan back.
@@ -95,14 +101,11 @@ impl Outbound {
         if !takes {
             return copies(self);
         }
-        let mut loan = match self.loan_raw(len, 1) {
+        let mut loan = match self.lend(len, 1) {
             Ok(loan) => loan,
             // As long as every ring can take it.
-            Err(LoanError::Pool(_)) if len + PRELUDE_BYTES <= self.max_batch_bytes => {
-                return copies(self);
-            }
-            Err(LoanError::Pool(error)) => return Err(PublishError::Pool(error)),
-            Err(_) => return Err(PublishError::Forked),
+            Err(_) if len + PRELUDE_BYTES <= self.max_batch_bytes => return copies(self),
+            Err(error) => return Err(PublishError::Pool(error)),
         };
         match message.encode(&mut loan, &mut self.scratch) {
             Ok(written) if written == len => {}
