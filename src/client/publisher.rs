@@ -9,12 +9,11 @@ use std::time::Duration;
 use crate::counters::Role;
 use crate::lane::{
     Attached, DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium,
-    PRELUDE_BYTES, longest_parcel, table,
+    PRELUDE_BYTES, table,
 };
 use crate::message::{Bytes, Clock, Message, MessageType};
-use crate::ring::{capacity_for, lossy, max_payload_bytes, record_bytes};
+use crate::ring::{capacity_for, max_payload_bytes};
 use crate::segment::Kind;
-use crate::table::bytes_for;
 use crate::topic::Topic;
 use crate::wire::{HandleId, PublisherSpec, ToBroker};
 
