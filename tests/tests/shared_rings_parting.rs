@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use ringmain::counters::{Role, scan_process};
+use ringmain::counters::{ClientCounters, Role, scan_process};
 use ringmain::{Overflow, RecvError, Subscriber};
 use ringmain_tests::dice::Dice;
 use ringmain_tests::streams::{BLOCK, Found, small, subscriber};
@@ -159,15 +159,21 @@ fn who_parts_while_a_message_waits_for_room_gets_that_too() {
                     assert_eq!((delivery.lanes, delivery.dropped), (3, 0));
                 }
             });
-            eventually("the publisher waits", || {
+            let own = || {
                 let scan = scan_process(std::process::id()).unwrap();
-                let own = scan
-                    .clients
-                    .iter()
-                    .find(|own| own.name == "publisher" && own.bus == client.incarnation());
-                own.unwrap().total(Role::Publisher).parks > 0
+                let mut clients = scan.clients.into_iter();
+                let is_own = |found: &ClientCounters| {
+                    (found.bus, found.client) == (client.incarnation(), client.id())
+                };
+                clients.find(is_own).unwrap()
+            };
+            eventually("the publisher waits", || {
+                own().total(Role::Publisher).parks > 0
             });
             subscribers[1].add_pattern("u").unwrap();
+            eventually("they are parted", || {
+                own().lanes.iter().any(|lane| lane.topics == "t u")
+            });
             for subscriber in &mut subscribers {
                 let taken = subscriber.recv().unwrap().checked();
                 assert_eq!(taken, 0);
