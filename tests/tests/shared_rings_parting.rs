@@ -1,5 +1,8 @@
 //! Subscribers who read one ring come, go, and part from each other, and nothing is lost or repeated.
 
+use std::thread;
+
+use ringmain::counters::{ClientCounters, Role, scan_process};
 use ringmain::{Overflow, RecvError, Subscriber};
 use ringmain_tests::dice::Dice;
 use ringmain_tests::streams::{BLOCK, Found, small, subscriber};
@@ -139,5 +142,52 @@ fn who_takes_something_else_from_now_on_parts_from_the_others() {
         leaves.add_pattern("t").unwrap();
         publisher.publish("t", &Tick::new(300)).unwrap();
         assert_eq!(Found::all(&mut leaves, 1).numbers, [300]);
+    });
+}
+
+#[test]
+fn who_parts_while_a_message_waits_for_room_gets_that_too() {
+    on_each_local_transport(|bus| {
+        let client = bus.client("publisher");
+        let mut publisher = small(&client, "t");
+        let other = bus.client("other");
+        let mut subscribers = [(); 3].map(|()| subscriber(&other, BLOCK));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let delivery = publisher.publish("t", &Tick::new(number)).unwrap();
+                    assert_eq!((delivery.lanes, delivery.dropped), (3, 0));
+                }
+            });
+            let own = || {
+                let scan = scan_process(std::process::id()).unwrap();
+                let mut clients = scan.clients.into_iter();
+                let is_own = |found: &ClientCounters| {
+                    (found.bus, found.client) == (client.incarnation(), client.id())
+                };
+                clients.find(is_own).unwrap()
+            };
+            eventually("the publisher waits", || {
+                own().total(Role::Publisher).parks > 0
+            });
+            subscribers[1].add_pattern("u").unwrap();
+            eventually("they are parted", || {
+                own().lanes.iter().any(|lane| lane.topics == "t u")
+            });
+            for subscriber in &mut subscribers {
+                let taken = subscriber.recv().unwrap().checked();
+                assert_eq!(taken, 0);
+            }
+            let mut next = [1; 3];
+            eventually("all has come", || {
+                for (subscriber, next) in subscribers.iter_mut().zip(&mut next) {
+                    while let Some(sample) = subscriber.try_recv().unwrap() {
+                        assert_eq!(sample.checked(), *next);
+                        *next += 1;
+                    }
+                }
+                next == [200; 3]
+            });
+        });
     });
 }
