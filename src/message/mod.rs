@@ -33,6 +33,7 @@ mod identity;
 #[cfg(feature = "json")]
 mod json;
 mod layout;
+mod lend;
 #[cfg(feature = "json")]
 mod plain_from_json;
 pub mod rkyv_codec;
@@ -61,6 +62,7 @@ pub use identity::MessageType;
 #[cfg(feature = "json")]
 pub use json::{JsonError, raw_to_text, to_json};
 pub use layout::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
+pub use lend::Lend;
 pub use scratch::{Scratch, ScratchHandle};
 pub use slice::Slice;
 pub use timestamp::{Clock, Host, Timestamp};
