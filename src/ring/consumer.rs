@@ -19,6 +19,8 @@ pub struct Consumer<S, C> {
     losses: Losses,
     /// How far, in bytes, the position may be ahead of what is published, once a record is released.
     publish_from: u64,
+    /// The same, behind the present record.
+    publish_each: u64,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
 }
@@ -34,7 +36,7 @@ pub struct Ready {
 /// What [`Consumer::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// A message, the definition of a topic, or what is attached. It stays where it is until [`Consumer::release`].
+    /// A message, or something that has to be known before the next one. It stays where it is until [`Consumer::release`].
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
@@ -109,6 +111,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
             publish_from: storage.capacity() as u64 / 8,
+            publish_each: storage.capacity() as u64 / 8,
             storage,
             cursor,
             position: Position(0),
@@ -123,6 +126,12 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.position = from;
         self.published = from;
         self.losses = Losses::after(told);
+        self.publish_from = 0;
+        self.publish_each = 0;
+    }
+
+    /// The release of the present record is to be published at once.
+    pub fn publish_next(&mut self) {
         self.publish_from = 0;
     }
 
@@ -155,10 +164,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             return Ok(Polled::Empty);
         }
         match self.check(word)? {
-            record @ Record {
-                kind: Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments,
-                ..
-            } => Ok(Polled::Record(record)),
+            record if !record.kind.is_passed() => Ok(Polled::Record(record)),
             rare => self.pass(rare),
         }
     }
@@ -228,6 +234,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Tells the producer how far everything is read.
     #[inline]
     pub fn publish(&mut self) -> Published {
+        self.publish_from = self.publish_each;
         publish_cursor(&self.cursor, &mut self.published, self.position)
     }
 
@@ -279,9 +286,6 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         for _ in 0..3 {
             let position = self.position.0;
             match record.kind {
-                Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                    return Ok(Polled::Record(record));
-                }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
                 Kind::Gap if record.len_bytes == DropCounts::BYTES => {
@@ -294,6 +298,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                     }
                 }
                 Kind::Gap => return Err(Violation::Gap { position }),
+                _ => return Ok(Polled::Record(record)),
             }
             self.position.0 += record_bytes(record.len_bytes) as u64;
             match self.load_commit_word() {
@@ -302,15 +307,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             }
         }
         match record.kind {
-            Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                Ok(Polled::Record(record))
-            }
             Kind::Pad => Err(Violation::Pad {
                 position: self.position.0,
             }),
             Kind::Gap => Err(Violation::Gap {
                 position: self.position.0,
             }),
+            _ => Ok(Polled::Record(record)),
         }
     }
 
