@@ -131,8 +131,6 @@ pub enum Site {
     HoldRelease,
     /// Publisher of chunks, hold slot: acquire, partner of `HoldStore` and `HoldRelease`.
     HoldLoad,
-    /// Reader, free slots: acquire, partner of `HoldGiveBack`.
-    HoldTake,
     /// Reader, free slots: release, so that whoever takes the slot passes on that what it held is read.
     HoldGiveBack,
     /// Reader that leaves: release, so that its holds are seen with it, and its reads are over.
@@ -147,7 +145,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 56] = [
+    pub const ALL: [Site; 55] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -200,7 +198,6 @@ impl Site {
         Site::HoldStore,
         Site::HoldRelease,
         Site::HoldLoad,
-        Site::HoldTake,
         Site::HoldGiveBack,
         Site::LeftStore,
         Site::LeftLoad,

@@ -114,7 +114,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
         }
     }
 
-    /// The largest encoded message, in bytes; 64 KiB unless set. Every ring of the publisher holds at least two of those.
+    /// The largest encoded message, in bytes; 64 KiB unless set. Messages that go through the [pool](Self::pool_bytes) can have up to its limit.
+    /// A ring whose subscriber needs copies holds at least two of the largest, so it can have up to half of 1 GiB.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
         self

@@ -29,8 +29,9 @@ impl<S: Slots> Holds<S> {
     /// Keeps a chunk, whose record is not released yet; `None` if all slots are in use. Gives the slot, which is to be released
     /// once.
     pub fn take(&self, place: Place) -> Option<usize> {
-        // Partner: the release in `release`; whoever had the slot has read what he held.
-        let free = self.free.load(Site::HoldTake.order(Ordering::Acquire));
+        // Partner: the release in `release`; whoever had the slot has read what he held. No site: to loom, the fence behind the
+        // publisher's look at the slot takes in what this thread has seen, whether it took that in or not.
+        let free = self.free.load(Ordering::Acquire);
         if free == 0 {
             return None;
         }

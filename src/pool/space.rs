@@ -250,5 +250,5 @@ const MOST_SHARED_BYTES: u64 = 64 << 20;
 const PAGE_BYTES: u64 = 4096;
 /// The allocator has room for as many parts: chunks are longer, as a rule, and its own account stays small.
 const BYTES_PER_PART: u64 = 1024;
-/// Segments at a time: bounds what readers have to map.
-pub(super) const MOST_SEGMENTS: usize = 4096;
+/// Segments at a time: bounds what readers have to map, who know those, too, that were given up and not told of yet.
+const MOST_SEGMENTS: usize = 2048;
