@@ -28,6 +28,7 @@ mod shared;
 mod sizes;
 mod subscriber;
 mod topics;
+mod typed_loan;
 mod unclaimed;
 mod undecodable;
 mod waiting;

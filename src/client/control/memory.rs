@@ -270,7 +270,8 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
-    let cargo = courier.map(open_courier).transpose()?;
+    let cargo = courier.map(|courier| open_courier(courier, options));
+    let cargo = cargo.transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -417,10 +418,10 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
 }
 
 /// A peer's courier.
-fn open_courier(descriptor: Descriptor) -> Result<CargoReceiver, String> {
+fn open_courier(descriptor: Descriptor, options: MemoryOptions) -> Result<CargoReceiver, String> {
     let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
     let courier = CourierReceiver::from_peer(descriptor).map_err(|error| reason(&error))?;
-    Ok(CargoReceiver::new(courier))
+    Ok(CargoReceiver::new(courier).with_memory(options))
 }
 
 /// A peer's bell, twice.
