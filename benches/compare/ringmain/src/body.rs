@@ -1,8 +1,9 @@
 //! The messages as types of the bus.
 
+use anyhow::Result;
 use rend::u64_le;
 use ringmain::message::{Bytes, Message};
-use ringmain::rkyv;
+use ringmain::{Delivery, Publisher, ResolvedTopic, rkyv};
 use zerocopy::IntoBytes;
 
 /// A type of messages, whose values are written and read as bytes.
@@ -10,13 +11,20 @@ pub trait Body: Message {
     /// What holds a message while it is written.
     type Draft;
     fn draft(len_bytes: usize) -> Self::Draft;
-    fn bytes_of(draft: &mut Self::Draft) -> &mut [u8];
-    fn message(draft: &Self::Draft) -> &Self;
+    /// Writes a message, and publishes it.
+    fn publish(
+        publisher: &mut Publisher<Self>,
+        topic: &ResolvedTopic,
+        draft: &mut Self::Draft,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Delivery>;
     fn bytes(view: &Self::View) -> &[u8];
 }
 
 /// Types that can be published in batches.
-pub trait SizedBody: Body<Draft = Self> + Sized {}
+pub trait SizedBody: Body<Draft = Self> + Sized {
+    fn bytes_of(&mut self) -> &mut [u8];
+}
 
 macro_rules! block {
     ($($block:ident: $words:literal, $name:literal;)+) => {$(
@@ -36,13 +44,14 @@ macro_rules! block {
             }
 
             #[inline(always)]
-            fn bytes_of(draft: &mut Self) -> &mut [u8] {
-                draft.words.as_mut_bytes()
-            }
-
-            #[inline(always)]
-            fn message(draft: &Self) -> &Self {
-                draft
+            fn publish(
+                publisher: &mut Publisher<Self>,
+                topic: &ResolvedTopic,
+                draft: &mut Self,
+                fill: impl FnOnce(&mut [u8]),
+            ) -> Result<Delivery> {
+                fill(draft.bytes_of());
+                Ok(publisher.publish_to(topic, draft)?)
             }
 
             #[inline(always)]
@@ -52,7 +61,12 @@ macro_rules! block {
             }
         }
 
-        impl SizedBody for $block {}
+        impl SizedBody for $block {
+            #[inline(always)]
+            fn bytes_of(&mut self) -> &mut [u8] {
+                self.words.as_mut_bytes()
+            }
+        }
     )+};
 }
 
@@ -70,12 +84,14 @@ impl Body for Bytes {
         vec![0; len_bytes]
     }
 
-    fn bytes_of(draft: &mut Vec<u8>) -> &mut [u8] {
-        draft
-    }
-
-    fn message(draft: &Vec<u8>) -> &Self {
-        Self::new(draft)
+    fn publish(
+        publisher: &mut Publisher<Self>,
+        topic: &ResolvedTopic,
+        draft: &mut Vec<u8>,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Delivery> {
+        fill(draft);
+        Ok(publisher.publish_to(topic, Self::new(draft))?)
     }
 
     fn bytes(view: &[u8]) -> &[u8] {

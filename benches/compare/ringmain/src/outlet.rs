@@ -59,9 +59,7 @@ fn expect(delivery: Delivery, subscribers: usize) -> Result<()> {
 impl<B: Body + ?Sized> Outlet for Single<B> {
     #[inline(always)]
     fn send(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<()> {
-        fill(B::bytes_of(&mut self.draft));
-        let message = B::message(&self.draft);
-        let delivery = self.publisher.publish_to(&self.topic, message)?;
+        let delivery = B::publish(&mut self.publisher, &self.topic, &mut self.draft, fill)?;
         expect(delivery, self.subscribers)
     }
 }
@@ -86,7 +84,7 @@ impl<B: SizedBody> Batches<B> {
 impl<B: SizedBody> Outlet for Batches<B> {
     #[inline(always)]
     fn send(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<()> {
-        fill(B::bytes_of(&mut self.drafts[self.filled]));
+        fill(self.drafts[self.filled].bytes_of());
         self.filled += 1;
         match self.filled == BATCH {
             true => self.flush(),
