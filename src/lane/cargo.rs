@@ -17,7 +17,7 @@ pub struct CargoSender(CourierSender);
 
 /// The subscriber's end.
 pub struct CargoReceiver {
-    courier: CourierReceiver,
+    courier: Arc<CourierReceiver>,
     /// Memory that has come, and whether it was mapped.
     memory: HashMap<u64, Memory>,
     /// Descriptors that have come, with their numbers, which rise.
@@ -66,6 +66,22 @@ pub enum CargoError {
         /// Its length in bytes.
         len: usize,
     },
+    /// A payload that is not within its memory.
+    #[error("the publisher sent a payload of {len} bytes at {offset} of {segment_bytes}")]
+    Bounds {
+        /// Offset of the payload, in bytes.
+        offset: u64,
+        /// Length of the payload, in bytes.
+        len: u64,
+        /// Bytes of data that the memory has.
+        segment_bytes: u64,
+    },
+    /// A record that names no payload.
+    #[error("the publisher sent a record of {len} bytes that names no payload")]
+    NoPayload {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// More memory than anybody needs.
     #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
     TooMany,
@@ -75,6 +91,12 @@ impl CargoSender {
     /// The publisher's end of a lane with this courier.
     pub fn new(courier: CourierSender) -> Self {
         Self(courier)
+    }
+
+    /// Whether nobody is left who could have got something: the process at the other end has exited, or has given back all that
+    /// came in this lane. Stays so. Does not block.
+    pub fn is_hung_up(&self) -> bool {
+        self.0.is_hung_up()
     }
 
     /// Sends memory of the number `number`. Whether there was room; does not block.
@@ -121,7 +143,7 @@ impl CargoReceiver {
     /// The subscriber's end of a lane with this courier.
     pub fn new(courier: CourierReceiver) -> Self {
         Self {
-            courier,
+            courier: Arc::new(courier),
             memory: HashMap::new(),
             descriptors: VecDeque::new(),
         }
@@ -137,6 +159,9 @@ impl CargoReceiver {
         kind: Kind,
         max_len: u64,
     ) -> Result<Arc<ForeignSegment>, CargoError> {
+        if let Some(Memory::Mapped(mapped)) = self.memory.get(&number) {
+            return Ok(mapped.clone());
+        }
         if !self.memory.contains_key(&number) {
             self.take_in()?;
         }
@@ -155,8 +180,23 @@ impl CargoReceiver {
     }
 
     /// The memory of this number is given up.
-    pub fn retire(&mut self, number: u64) {
-        self.memory.remove(&number);
+    ///
+    /// # Errors
+    /// Any of [`CargoError`] but `Segment`.
+    pub fn retire(&mut self, number: u64) -> Result<(), CargoError> {
+        if !self.memory.contains_key(&number) {
+            self.take_in()?;
+        }
+        let missing = CargoError::Missing {
+            what: "memory",
+            number,
+        };
+        self.memory.remove(&number).map(drop).ok_or(missing)
+    }
+
+    /// As long as it is kept the publisher is told that somebody is there ([`CargoSender::is_hung_up`]).
+    pub fn presence(&self) -> Arc<CourierReceiver> {
+        self.courier.clone()
     }
 
     /// The descriptors of this number. Those of lower numbers belong to messages that have not come, and are closed.
@@ -264,7 +304,8 @@ mod tests {
             let memory = receiver.memory(number, Kind::Pool, 1 << 20).unwrap();
             assert_eq!(memory.data_len(), 8192);
         }
-        receiver.retire(3);
+        receiver.retire(3).unwrap();
+        assert!(receiver.retire(3).is_err());
         assert!(matches!(
             receiver.memory(3, Kind::Pool, 1 << 20),
             Err(CargoError::Missing { number: 3, .. })

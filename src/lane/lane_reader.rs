@@ -4,7 +4,9 @@ use crate::message::Timestamp;
 use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
-use super::{Attachments, CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
+use super::{
+    Attachments, CopyReader, HistoryReader, Hold, HoldsUsedUp, LaneError, Next, Reader, Snapshot,
+};
 
 /// The subscriber's end of a lane, whatever that lies in.
 #[expect(
@@ -198,6 +200,14 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => Some(reader.len_bytes()),
             _ => None,
+        }
+    }
+
+    /// Keeps the message beyond its release, if it lies in a pool.
+    pub fn hold(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+        match self {
+            Self::Ring(reader) => reader.hold(),
+            _ => Ok(None),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod attached;
+mod block;
 mod cargo;
 mod copy_reader;
 mod copy_writer;
@@ -15,6 +16,10 @@ mod medium;
 mod pages;
 mod parcel;
 mod peer;
+mod pool_reader;
+#[cfg(test)]
+mod pool_tests;
+mod pool_writer;
 mod reader;
 mod snapshot;
 mod stamping;
@@ -22,16 +27,19 @@ mod writer;
 
 pub use account::Account;
 pub use attached::{Attached, Attachments};
+pub use block::{Block, RawLoan};
 pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
-pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use cursor_page::{CursorArea, CursorPage, PeerArea, PeerCursor, PeerPage};
 pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
+pub use pool_reader::{Hold, HoldsUsedUp};
+pub use pool_writer::{PoolError, PoolLane, PoolWriter};
 pub use reader::{LaneError, Next, Reader};
 pub use snapshot::Snapshot;
 pub use stamping::{Stamp, Unstamped};

@@ -1,5 +1,7 @@
 //! The publisher's end of a lane.
 
+mod pooled;
+
 use std::sync::Arc;
 
 use crate::counters::LaneSlot;
@@ -12,7 +14,7 @@ use crate::topic::MAX_NAME_BYTES;
 
 use super::attached::ENTRY_BYTES;
 use super::stamping::{Stamp, Unstamped};
-use super::{Attached, CargoSender, OwnMedium, Peer, PeerCursor};
+use super::{Attached, CargoSender, OwnMedium, Peer, PeerCursor, PoolLane};
 
 /// The publisher's end of a lane.
 pub struct Writer {
@@ -30,11 +32,13 @@ pub struct Writer {
     last: Option<Staged>,
     counters: LaneSlot,
     /// By which descriptors go to the subscriber, where they can.
-    cargo: Option<CargoSender>,
+    cargo: Option<Arc<CargoSender>>,
     /// What is attached to the next message.
     attached: Option<Arc<Attached>>,
     /// Number of the next parcel to be sent.
     unsent: u64,
+    /// What it has to do with the publisher's pool, where the subscriber can map that.
+    pool: Option<PoolLane>,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -78,12 +82,13 @@ impl Writer {
             cargo: None,
             attached: None,
             unsent: 0,
+            pool: None,
         }
     }
 
     /// With a way for descriptors.
     pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
-        self.cargo = cargo;
+        self.cargo = cargo.map(Arc::new);
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::lane::{
     Account, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
-    MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
+    MAX_RING_BYTES, OwnMedium, Peer, PeerArea, PeerMedium, PeerPage, Reader, Snapshot, Writer,
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
@@ -62,7 +62,7 @@ fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, Stri
 }
 
 /// The smallest ring for a lane: it holds what waits for it.
-fn ring_bytes(port: &PublisherPort, route: &Route) -> Result<usize, String> {
+fn ring_bytes(port: &PublisherPort, route: &Route, lends: bool) -> Result<usize, String> {
     let selection = Selection {
         patterns: patterns(route)?,
         excludes: excludes(route)?,
@@ -70,7 +70,11 @@ fn ring_bytes(port: &PublisherPort, route: &Route) -> Result<usize, String> {
     let waiting = port.waitlist.ring_bytes(|topic| selection.takes(topic));
     // With the header behind the last record.
     let waiting = (waiting + CELL_BYTES).next_power_of_two();
-    Ok(port.ring_bytes.max(waiting))
+    let least = match lends {
+        true => port.pooled_ring_bytes,
+        false => port.ring_bytes,
+    };
+    Ok(least.max(waiting))
 }
 
 fn half(
@@ -100,7 +104,11 @@ fn make_lane(
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
         Overflow::Conflate => (Medium::Table, Kind::Table, port.table_bytes),
-        _ => (Medium::Ring, Kind::Ring, ring_bytes(port, route)?),
+        _ => (
+            Medium::Ring,
+            Kind::Ring,
+            ring_bytes(port, route, cargo.is_some())?,
+        ),
     };
     let asked = usize::try_from(route.ring_bytes)
         .ok()
@@ -163,17 +171,17 @@ pub(super) fn attach(
     bell: Descriptor,
     area: u32,
     options: MemoryOptions,
-) -> Result<(PeerCursor, Peer, BellSender), String> {
+) -> Result<(PeerArea, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
     page.settle(options).map_err(|error| reason(&error))?;
-    let cursor = page
-        .cursor(area)
+    let area = Arc::new(page)
+        .area(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;
     let peer = Peer::new(bell);
-    Ok((cursor, peer, copy))
+    Ok((area, peer, copy))
 }
 
 /// Maps the ring that a publisher offers, and takes an area for it.
@@ -226,7 +234,8 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader = Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo);
+            let mut reader =
+                Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo, port.mark);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }

@@ -224,6 +224,7 @@ pub(super) fn check_room_of_group(
             stalls: false,
             seen: lane.writer.reader_position(),
             group: None,
+            pins: None,
         });
     }
 }
@@ -256,7 +257,7 @@ impl Outbound {
     ) {
         for member in members {
             if self.lanes[member.key].writer.is_closed() {
-                self.departed.note(self.lanes.remove(member.key));
+                self.part(member.key);
                 self.routes.changed();
             }
         }
@@ -363,6 +364,7 @@ impl Outbound {
             stalls,
             seen: Position(0),
             group: Some(group),
+            pins: None,
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{OwnMedium, Peer, PeerCursor, Writer};
+use crate::lane::{OwnMedium, Peer, PeerArea, PeerCursor, Writer};
 use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
@@ -19,7 +19,7 @@ pub(in crate::client) enum WriterCommand {
     Change(Change),
     Attach {
         lane: LaneId,
-        cursor: PeerCursor,
+        area: PeerArea,
         peer: Peer,
     },
     /// Somebody looks at the history.

@@ -56,7 +56,8 @@ impl Outbound {
     pub(super) fn take_commands(&mut self) {
         for command in self.mailbox.take(&mut self.seen) {
             match command {
-                WriterCommand::Add(lane) => {
+                WriterCommand::Add(mut lane) => {
+                    self.share_pool(&mut lane);
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }
@@ -78,10 +79,10 @@ impl Outbound {
                         self.routes.changed();
                     }
                 }
-                WriterCommand::Attach { lane, cursor, peer } => {
-                    let answer = self.copies.attach(lane, (cursor, peer));
-                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
-                        lane.writer.attach(cursor, peer);
+                WriterCommand::Attach { lane, area, peer } => {
+                    let answer = self.copies.attach(lane, (area.cursor(), peer));
+                    if let Some((cursor, peer)) = answer {
+                        self.attach(lane, cursor, peer, area);
                     }
                 }
                 WriterCommand::Watch { lane, cursor, peer } => {
@@ -108,9 +109,15 @@ impl Outbound {
         self.copies.remove(lane);
         let mut lanes = self.lanes.iter();
         if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
-            self.departed.note(self.lanes.remove(key));
+            self.part(key);
         }
         self.routes.changed();
+    }
+
+    /// The lane with this key has ended.
+    pub(super) fn part(&mut self, key: usize) {
+        self.departed.note(self.lanes.remove(key));
+        self.pool.tidy();
     }
 
     /// Parts from lanes that their subscribers have closed: what is written there is nobody's.

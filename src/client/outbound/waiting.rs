@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use slab::Slab;
 
+use crate::lane::{Block, PoolWriter};
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::sync::{Ordering, fence};
@@ -16,8 +17,8 @@ use crate::wire::{LaneId, Overflow};
 
 use crate::client::shared::Command;
 
-use super::groups::{WaitingGroup, check_room_of_group};
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, Retry};
+use super::groups::WaitingGroup;
+use super::{Delivery, OutLane, Outbound, Patience, Retry};
 
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
@@ -29,6 +30,8 @@ pub(super) struct Waits {
     /// What is published together, where it lies in no lane: the first so many of these.
     messages: Vec<EncodedBytes>,
     pub(super) used: usize,
+    /// What is published, where it lies in the pool.
+    pub(super) block: Option<Block>,
     /// Its topic in the table.
     topic: u32,
     started: Instant,
@@ -56,6 +59,8 @@ pub(super) struct Waiting {
     pub(super) seen: Position,
     /// The group, if any member of it will do.
     pub(super) group: Option<usize>,
+    /// Bytes that its subscriber may not pin in the pool now, where that is what it is waited for.
+    pub(super) pins: Option<usize>,
 }
 
 impl Waits {
@@ -66,6 +71,7 @@ impl Waits {
             routes: 0,
             messages: Vec::new(),
             used: 0,
+            block: None,
             topic: 0,
             started: Instant::now(),
             delivery: Delivery::default(),
@@ -78,7 +84,10 @@ impl Waits {
 
     /// The messages that are waited with.
     fn kept(&self) -> &[EncodedBytes] {
-        &self.messages[..self.used]
+        match self.block {
+            Some(_) => &[],
+            None => &self.messages[..self.used],
+        }
     }
 
     /// How many messages wait for this lane.
@@ -94,6 +103,12 @@ impl Waits {
         }
         self.used = messages;
         &mut self.messages[..messages]
+    }
+
+    /// A message that lies in the pool is to wait.
+    pub(super) fn keep_block(&mut self, block: Block) {
+        self.block = Some(block);
+        self.used = 1;
     }
 
     /// One more lane is waited for.
@@ -148,6 +163,7 @@ impl Waiting {
             stalls: false,
             seen,
             group: None,
+            pins: None,
         }
     }
 
@@ -159,39 +175,13 @@ impl Waiting {
     }
 
     /// Whether the next attempt may go otherwise than the last.
-    fn has_changed(&self, lanes: &mut Slab<OutLane>) -> bool {
+    fn has_changed(&self, lanes: &mut Slab<OutLane>, pool: &mut PoolWriter) -> bool {
         self.lane(lanes).is_none_or(|lane| {
-            lane.writer.reader_position() != self.seen || lane.writer.is_closed()
+            let may_pin = self
+                .pins
+                .is_some_and(|bytes| lane.writer.has_share(bytes, pool));
+            may_pin || lane.writer.reader_position() != self.seen || lane.writer.is_closed()
         })
-    }
-}
-
-/// Refuses a message of this length if somebody would have to be waited for; remembers whom.
-pub(super) fn check_room(
-    waits: &mut Waits,
-    lanes: &mut Slab<OutLane>,
-    (keys, groups): (&[usize], &[Vec<usize>]),
-    len: usize,
-) -> Result<(), PublishError> {
-    waits.forget();
-    for &key in keys {
-        let lane = &mut lanes[key];
-        let seen = lane.writer.reader_position();
-        if !lane.is_free_for(len)
-            && let Some(deadline) = lane.deadline()
-        {
-            waits.lanes.push(Waiting {
-                deadline,
-                ..Waiting::for_reader(key, lane.lane, seen)
-            });
-        }
-    }
-    for members in groups {
-        check_room_of_group(waits, lanes, members, len);
-    }
-    match waits.lanes.is_empty() {
-        true => Ok(()),
-        false => Err(PublishError::WouldBlock),
     }
 }
 
@@ -219,7 +209,7 @@ impl Outbound {
             let lane = &mut self.lanes[key];
             let asked = lane.deadline();
             if lane.writer.is_closed() {
-                self.departed.note(self.lanes.remove(key));
+                self.part(key);
                 self.routes.changed();
             } else if asked.is_some() || answered && !lane.writer.is_attached() {
                 let asked = asked.unwrap_or(Duration::ZERO);
@@ -230,6 +220,7 @@ impl Outbound {
                     stalls: asked <= longest,
                     seen: Position(0),
                     group: None,
+                    pins: None,
                 });
             } else {
                 delivery.dropped += 1;
@@ -248,7 +239,7 @@ impl Outbound {
         lane.drop_messages(messages);
         if lane.overflow == Overflow::Disconnect {
             lane.writer.disconnect();
-            self.departed.note(self.lanes.remove(key));
+            self.part(key);
             self.routes.changed();
             self.shared.command(Command::Disconnect(lane_id));
         }
@@ -342,6 +333,7 @@ impl Outbound {
     /// What has become of the message that is not waited with any more.
     pub(in crate::client) fn served(&mut self) -> Delivery {
         self.full.clear();
+        self.settle_waiting();
         if self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
         }
@@ -358,11 +350,16 @@ impl Outbound {
         };
         waiting.seen = lane.writer.reader_position();
         let (topic, kept) = (self.topics.reference(self.waits.topic), self.waits.kept());
+        let (block, pool) = (self.waits.block.as_ref(), &mut self.pool);
         let written = match &self.stamp {
-            None => lane.writer.write_copies(topic, kept),
-            Some(stamp) => lane.writer.write_copies(topic.stamped(stamp), kept),
+            None => lane.write_kept(topic, kept, block, pool),
+            Some(stamp) => lane.write_kept(topic.stamped(stamp), kept, block, pool),
         };
-        if written.is_ok() {
+        waiting.pins = match (written, block) {
+            (false, Some(block)) if !lane.writer.has_share(block.len(), pool) => Some(block.len()),
+            _ => None,
+        };
+        if written {
             lane.writer.counters().blocked(waited);
             lane.writer.wake();
             self.turns.note(lane);
@@ -372,7 +369,7 @@ impl Outbound {
         }
         if lane.writer.is_closed() {
             lane.writer.counters().blocked(waited);
-            self.departed.note(self.lanes.remove(waiting.key));
+            self.part(waiting.key);
             self.routes.changed();
             return false;
         }
@@ -452,7 +449,7 @@ impl Outbound {
         self.shared.mark().is_forked()
             || self.mailbox.has_news(self.seen)
             || self.waits.lanes.is_empty()
-            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes))
+            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes, &mut self.pool))
     }
 
     /// Ends the wait of a future that was dropped, or leaked: whom it still waited for loses the message, counted.
@@ -475,5 +472,6 @@ impl Outbound {
                 self.waits.settle(waiting.group);
             }
         }
+        self.settle_waiting();
     }
 }
