@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 /// A type of messages, whose values are written and read as bytes.
 pub trait Body: Message {
-    /// What holds a message while it is written.
+    /// What a message is made from.
     type Draft;
     fn draft(len_bytes: usize) -> Self::Draft;
     /// Writes a message, and publishes it.
@@ -76,22 +76,24 @@ block! {
     Block1024: 128, "compare.1024";
 }
 
-/// Any other length.
+/// Any other length: written where it will be read.
 impl Body for Bytes {
-    type Draft = Vec<u8>;
+    /// Its length.
+    type Draft = usize;
 
-    fn draft(len_bytes: usize) -> Vec<u8> {
-        vec![0; len_bytes]
+    fn draft(len_bytes: usize) -> usize {
+        len_bytes
     }
 
     fn publish(
         publisher: &mut Publisher<Self>,
         topic: &ResolvedTopic,
-        draft: &mut Vec<u8>,
+        draft: &mut usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<Delivery> {
-        fill(draft);
-        Ok(publisher.publish_to(topic, Self::new(draft))?)
+        let mut loan = publisher.loan(topic, *draft)?;
+        fill(&mut loan);
+        Ok(loan.publish()?)
     }
 
     fn bytes(view: &[u8]) -> &[u8] {
