@@ -17,6 +17,7 @@ mod inbound;
 mod last_values;
 mod loan;
 mod mailbox;
+mod open_rings;
 mod outbound;
 mod parts;
 mod polling;

@@ -1,12 +1,9 @@
 //! Messages that lie in the pool.
 
-use crate::lane::{
-    Block, PRELUDE_BYTES, Peer, PeerArea, PeerCursor, PoolWriter, RawLoan, Stamp, TopicRef,
-};
+use crate::lane::{Block, PRELUDE_BYTES, PoolWriter, RawLoan, Stamp, TopicRef};
 use crate::message::{Bytes, EncodeError, EncodedBytes, Message};
 use crate::pool::Idle;
 use crate::ring::NoRoom;
-use crate::wire::LaneId;
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way, Written, taking};
 use crate::client::loan::LoanError;
@@ -138,15 +135,6 @@ impl Outbound {
     /// A new lane takes part in the pool if its subscriber can.
     pub(super) fn share_pool(&mut self, lane: &mut OutLane) {
         lane.writer.join_pool(&mut self.pool);
-    }
-
-    /// The subscriber of a lane has answered.
-    pub(super) fn attach(&mut self, lane: LaneId, cursor: PeerCursor, peer: Peer, area: PeerArea) {
-        let mut lanes = self.lanes.iter_mut().map(|(_, other)| other);
-        if let Some(lane) = lanes.find(|other| other.lane == lane) {
-            lane.writer.watch(area, &mut self.pool);
-            lane.writer.attach(cursor, peer);
-        }
     }
 
     /// Tells subscribers of memory that was given up.
