@@ -1,28 +1,31 @@
 //! A payload that is written where it will be read.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use thiserror::Error;
 
 use crate::lane::{PoolError, RawLoan};
-use crate::message::Bytes;
+use crate::message::{Bytes, EncodeError, Lend, Scratch};
 
 use super::error::PublishError;
-use super::outbound::{Delivery, Patience};
+use super::outbound::{Delivery, Outbound, Patience};
 use super::publisher::Publisher;
 use super::topics::ResolvedTopic;
 
-/// A payload that is being written where subscribers will read it; see [`Publisher::loan`].
+/// A message that is being written where subscribers will read it; see [`Publisher::loan`], [`Publisher::loan_value`],
+/// [`Publisher::loan_slice`], [`Publisher::loan_with_tail`]. It derefs to its content.
 ///
-/// Its bytes may be anything at first. Dropping it publishes nothing.
+/// Bytes, lists and tails may hold anything at first, values begin as zeros. Dropping it publishes nothing.
 #[must_use = "a loan that is dropped publishes nothing"]
-pub struct Loan<'a> {
-    publisher: &'a mut Publisher<Bytes>,
+pub struct Loan<'a, T: Lend + ?Sized = Bytes> {
+    outbound: &'a mut Outbound,
     /// The topic in the publisher's table.
     id: u32,
     /// `None` once it is published.
     loan: Option<RawLoan>,
+    message: PhantomData<fn(&T)>,
 }
 
 /// Where a loan begins.
@@ -51,6 +54,9 @@ pub enum LoanError {
         /// What was declared, in bytes.
         limit: usize,
     },
+    /// What stands before the content cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// There is no memory for it; see [`PublisherBuilder::pool_bytes`](super::PublisherBuilder::pool_bytes).
     #[error("{0}; raise `pool_bytes`, or have subscribers hold less")]
     Pool(#[from] PoolError),
@@ -96,12 +102,26 @@ impl Publisher<Bytes> {
         len: usize,
         align: LoanAlign,
     ) -> Result<Loan<'_>, LoanError> {
+        self.lend(topic, len, align.bytes())
+    }
+}
+
+impl<T: Lend + ?Sized> Publisher<T> {
+    /// So many bytes, which may be anything, at a multiple of `align`, a power of two up to 4,096.
+    pub(super) fn lend(
+        &mut self,
+        topic: &ResolvedTopic,
+        len: usize,
+        align: u64,
+    ) -> Result<Loan<'_, T>, LoanError> {
         let id = self.id_of(topic).map_err(LoanError::Topic)?;
-        let loan = self.outbound_mut().loan_raw(len, align.bytes())?;
+        let outbound = self.outbound_mut();
+        let loan = outbound.loan_raw(len, align)?;
         Ok(Loan {
-            publisher: self,
+            outbound,
             id,
             loan: Some(loan),
+            message: PhantomData,
         })
     }
 }
@@ -122,51 +142,76 @@ impl<T: ?Sized> Publisher<T> {
 impl Loan<'_> {
     /// Leaves the last bytes out, so that `len` are published; if there are as many.
     pub fn trim(&mut self, len: usize) {
-        if let Some(loan) = &mut self.loan {
-            loan.trim(len);
-        }
+        self.cut(len);
     }
+}
 
+impl<T: Lend + ?Sized> Loan<'_, T> {
     /// Publishes it; otherwise as [`Publisher::publish_to`].
     ///
     /// # Errors
     /// [`PublishError`]; the message went to nobody then.
     pub fn publish(mut self) -> Result<Delivery, PublishError> {
-        let outbound = self.publisher.outbound_mut();
         match self.loan.take() {
-            Some(loan) => outbound.publish_raw(self.id, loan, Patience::Policy),
+            Some(loan) => self.outbound.publish_raw(self.id, loan, Patience::Policy),
             None => Ok(Delivery::default()),
         }
     }
-}
 
-impl Deref for Loan<'_> {
-    type Target = [u8];
+    /// The encoded message.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.loan.as_deref_mut().unwrap_or_default()
+    }
 
-    fn deref(&self) -> &[u8] {
+    /// The encoded message, with what encoders work in.
+    pub(super) fn bytes_and_scratch(&mut self) -> (&mut [u8], &mut Scratch) {
+        let bytes = self.loan.as_deref_mut().unwrap_or_default();
+        (bytes, self.outbound.scratch())
+    }
+
+    /// Leaves out what is beyond so many bytes of the encoded message.
+    pub(super) fn cut(&mut self, len: usize) {
+        if let Some(loan) = &mut self.loan {
+            loan.trim(len);
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
         self.loan.as_deref().unwrap_or_default()
     }
 }
 
-impl DerefMut for Loan<'_> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.loan.as_deref_mut().unwrap_or_default()
+impl<T: Lend + ?Sized> Deref for Loan<'_, T> {
+    type Target = T::Content;
+
+    fn deref(&self) -> &T::Content {
+        T::content(self.bytes()).expect(FITTING)
     }
 }
 
-impl Drop for Loan<'_> {
+impl<T: Lend + ?Sized> DerefMut for Loan<'_, T> {
+    fn deref_mut(&mut self) -> &mut T::Content {
+        T::content_mut(self.bytes_mut()).expect(FITTING)
+    }
+}
+
+impl<T: Lend + ?Sized> Drop for Loan<'_, T> {
     fn drop(&mut self) {
         if let Some(loan) = self.loan.take() {
-            self.publisher.outbound_mut().abort_raw(loan);
+            self.outbound.abort_raw(loan);
         }
     }
 }
 
-impl fmt::Debug for Loan<'_> {
+impl<T: Lend + ?Sized> fmt::Debug for Loan<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Loan of {} bytes", self.len())
+        write!(f, "Loan of {} bytes", self.bytes().len())
     }
 }
+
+/// Who lends asks for it, and trims no other way.
+const FITTING: &str =
+    "a loan has a length that its content can have, at a place where that is aligned";
 
 impl LoanAlign {
     fn bytes(self) -> u64 {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::segment::{ForeignSegment, Kind, SegmentError, SegmentHandle};
+use crate::segment::{ForeignSegment, Kind, MemoryOptions, SegmentError, SegmentHandle};
 use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
 
 /// The publisher's end.
@@ -22,6 +22,8 @@ pub struct CargoReceiver {
     memory: HashMap<u64, Memory>,
     /// Descriptors that have come, with their numbers, which rise.
     descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
+    /// What is asked of memory that is mapped.
+    options: MemoryOptions,
 }
 
 enum Memory {
@@ -146,7 +148,14 @@ impl CargoReceiver {
             courier: Arc::new(courier),
             memory: HashMap::new(),
             descriptors: VecDeque::new(),
+            options: MemoryOptions::default(),
         }
+    }
+
+    /// Asks this of all memory that is mapped.
+    pub fn with_memory(mut self, options: MemoryOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The memory of this number, mapped when it is asked for first. At most `max_len` bytes.
@@ -167,7 +176,11 @@ impl CargoReceiver {
         }
         let mapped = match self.memory.remove(&number) {
             Some(Memory::Mapped(mapped)) => mapped,
-            Some(Memory::Handle(handle)) => Arc::new(ForeignSegment::open(handle, kind, max_len)?),
+            Some(Memory::Handle(handle)) => {
+                let segment = ForeignSegment::open(handle, kind, max_len)?;
+                segment.settle(self.options)?;
+                Arc::new(segment)
+            }
             None => {
                 return Err(CargoError::Missing {
                     what: "memory",

@@ -25,9 +25,9 @@ use super::{
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
-    consumer: Consumer<PeerMedium, Arc<CursorArea>>,
+    pub(super) consumer: Consumer<PeerMedium, Arc<CursorArea>>,
     /// By topic id.
-    topics: Vec<Option<Topic>>,
+    pub(super) topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
     sequence: u64,
     /// The message that was found last; checked.
@@ -35,7 +35,7 @@ pub struct Reader {
     /// Where its record ends.
     end: Position,
     /// A topic id that has a name.
-    known: Option<u64>,
+    pub(super) known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
     /// Whether it tells how far it has come, for whoever reads on.
@@ -46,11 +46,15 @@ pub struct Reader {
     drained: u64,
     told_high: bool,
     /// By which descriptors come, where they can.
-    cargo: Option<CargoReceiver>,
+    pub(super) cargo: Option<CargoReceiver>,
     /// What is attached to the message that ends here.
     attachments: Option<(Position, Attachments)>,
     /// Keeps what is held beyond its message, where something can be.
     pool: Option<PoolReader>,
+    /// Rings that it has left.
+    pub(super) rings: u64,
+    /// Whether it has left the last one.
+    pub(super) has_ended: bool,
 }
 
 /// A message as it was found.
@@ -140,6 +144,21 @@ pub enum LaneError {
     /// What a record refers to beside the ring is not there.
     #[error("{0}")]
     Cargo(String),
+    /// A place in a ring where no reader can begin.
+    #[error("the publisher has this lane begin where none can: {word}")]
+    Begin {
+        /// What it says.
+        word: u64,
+    },
+    /// A switch to a ring of another size.
+    #[error("the publisher goes on in a ring of another size at position {position}")]
+    Switch {
+        /// Where it says so.
+        position: u64,
+    },
+    /// One ring after the other, and nothing in them.
+    #[error("the publisher goes on in one ring after the other")]
+    Switches,
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -178,6 +197,8 @@ impl Reader {
             cargo: None,
             attachments: None,
             pool: None,
+            rings: 0,
+            has_ended: false,
         }
     }
 
@@ -190,13 +211,30 @@ impl Reader {
         self.keeps_account = true;
     }
 
+    /// Begins where its seat says, in a ring that others read, too.
+    pub(super) fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.consumer.begin(seat, from, told);
+    }
+
+    /// The ring.
+    pub(super) fn ring(&self) -> &PeerMedium {
+        self.consumer.storage()
+    }
+
     /// What stands next.
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
-        match self.consumer.poll()? {
+        let polled = self.consumer.poll()?;
+        self.found(polled)
+    }
+
+    #[inline(always)]
+    pub(super) fn found(&mut self, polled: Polled) -> Result<Next, LaneError> {
+        match polled {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Switch(switch) => self.leave_ring(switch),
             Polled::Record(record) => self.next_rare(record),
         }
     }
@@ -480,7 +518,7 @@ impl Reader {
     }
 
     #[inline]
-    fn wake(&mut self, published: Published) {
+    pub(super) fn wake(&mut self, published: Published) {
         if published == Published::Moved {
             let parked = self.consumer.storage().control(Control::Parked);
             if self.publisher.wake_if_parked(parked) {
@@ -490,7 +528,7 @@ impl Reader {
     }
 }
 
-fn cargo_error(error: &CargoError) -> LaneError {
+pub(super) fn cargo_error(error: &CargoError) -> LaneError {
     LaneError::Cargo(crate::wire::reason(error))
 }
 

@@ -1,7 +1,7 @@
 //! The reading end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record,
+    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record, Switch,
     max_payload_bytes,
     record::{MORE, commit_word, parse_commit_word, record_bytes},
 };
@@ -23,6 +23,8 @@ pub struct Consumer<S, C> {
     publish_from: Position,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
+    /// By which a switch names this reader.
+    seat: u32,
 }
 
 /// A message that [`Consumer::ready`] found. Small, for it goes through registers.
@@ -40,6 +42,8 @@ pub enum Polled {
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
+    /// This reader leaves the ring here: see [`Consumer::go_on_in`], and [`Consumer::pass_switch`].
+    Switch(Switch),
     /// Nothing, so far.
     Empty,
 }
@@ -97,6 +101,12 @@ pub enum Violation {
         /// Where the reader stands.
         position: u64,
     },
+    /// A switch record with a payload, or that names nobody.
+    #[error("a switch record at position {position} that cannot be")]
+    Switch {
+        /// Where it stands.
+        position: u64,
+    },
     /// A gap record of the wrong length, or with counts below those that were told before.
     #[error("a gap record at position {position} that cannot be")]
     Gap {
@@ -117,7 +127,35 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             position: Position(0),
             published: Position(0),
             losses: Losses::default(),
+            seat: 0,
         }
+    }
+
+    /// Begins where its seat says: behind others, in a ring in use.
+    pub fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.seat = seat;
+        self.position = from;
+        self.losses = Losses::after(told);
+    }
+
+    /// Goes on in another ring, behind the switch that the last poll found. False, and nothing is done, if the other one is not
+    /// of the same size.
+    #[must_use]
+    pub fn go_on_in(&mut self, storage: S) -> bool {
+        let same = storage.capacity() == self.storage.capacity();
+        if same {
+            self.storage = storage;
+            // Whoever waits for room in the ring that is left looks for it again and again.
+            let _ = self.pass_switch();
+        }
+        same
+    }
+
+    /// Passes over the switch that the last poll found: the lane ends there.
+    pub fn pass_switch(&mut self) -> Published {
+        self.position.0 += CELL_BYTES as u64;
+        // At once: until then the ring is kept for this reader.
+        self.publish()
     }
 
     /// Goes on where another reader has stopped, at a position where a record begins, and that its cursor says already; losses
@@ -299,13 +337,27 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         checked(&self.storage, self.position, word)
     }
 
-    /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap
-    /// record, so four in a row come from one that breaks the format and must not keep us busy.
+    /// Passes over pads, gap records, and switches that others follow. A producer puts one pad at the ring's end, a message
+    /// behind each gap record, so four in a row come from one that breaks the format and must not keep us busy; nor must more
+    /// switches than there is room for.
     #[cold]
     fn pass(&mut self, mut record: Record) -> Result<Polled, Violation> {
-        for _ in 0..3 {
+        let mut most = 3;
+        let mut switches = self.storage.capacity() / CELL_BYTES;
+        while most > 0 {
             let position = self.position.0;
             match record.kind {
+                Kind::Switch => {
+                    let switch = Switch(record.detail);
+                    switches -= 1;
+                    if record.len_bytes != 0 || switch.seats() == 0 || switches == 0 {
+                        return Err(Violation::Switch { position });
+                    }
+                    if switch.names(self.seat) {
+                        return Ok(Polled::Switch(switch));
+                    }
+                    most += 1;
+                }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
                 Kind::Gap if record.len_bytes == DropCounts::BYTES => {
@@ -325,14 +377,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                 0 => return Ok(Polled::Empty),
                 word => record = self.check(word)?,
             }
+            most -= 1;
         }
+        let position = self.position.0;
         match record.kind {
-            Kind::Pad => Err(Violation::Pad {
-                position: self.position.0,
-            }),
-            Kind::Gap => Err(Violation::Gap {
-                position: self.position.0,
-            }),
+            Kind::Pad => Err(Violation::Pad { position }),
+            Kind::Gap => Err(Violation::Gap { position }),
+            Kind::Switch => Err(Violation::Switch { position }),
             _ => Ok(Polled::Record(record)),
         }
     }

@@ -1,16 +1,19 @@
 //! Messages that lie in the pool.
 
-use crate::lane::{
-    Block, PRELUDE_BYTES, Peer, PeerArea, PeerCursor, PoolError, PoolWriter, RawLoan, Stamp,
-    TopicRef,
-};
-use crate::message::{Bytes, EncodeError, EncodedBytes, Message};
+use crate::lane::{Block, PRELUDE_BYTES, PoolError, PoolWriter, RawLoan, Stamp, TopicRef};
+use crate::message::{Bytes, EncodeError, EncodedBytes, Message, Scratch};
 use crate::pool::Idle;
 use crate::ring::NoRoom;
-use crate::wire::LaneId;
+use crate::segment::PAGE_BYTES;
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way, Written, taking};
 use crate::client::loan::LoanError;
+
+/// Where a message of this type wants to begin; a hand-written `Message` may claim anything.
+fn align_of_payload<T: Message + ?Sized>() -> u64 {
+    let claimed = T::ALIGN_BYTES.clamp(1, PAGE_BYTES);
+    claimed.next_power_of_two() as u64
+}
 
 impl Outbound {
     /// Memory in the pool for a message of so many bytes, at a multiple of `align`, a power of two up to 4,096. To be given to
@@ -36,6 +39,11 @@ impl Outbound {
         let loan = self.pool.loan(len, align);
         self.tell_retired();
         loan
+    }
+
+    /// What encoders work in.
+    pub(in crate::client) fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
     }
 
     /// Gives a loan back.
@@ -106,7 +114,7 @@ impl Outbound {
         if !takes {
             return copies(self);
         }
-        let mut loan = match self.lend(len, 1) {
+        let mut loan = match self.lend(len, align_of_payload::<T>()) {
             Ok(loan) => loan,
             // As long as every ring can take it.
             Err(_) if len + PRELUDE_BYTES <= self.max_batch_bytes => return copies(self),
@@ -143,15 +151,6 @@ impl Outbound {
     /// A new lane takes part in the pool if its subscriber can.
     pub(super) fn share_pool(&mut self, lane: &mut OutLane) {
         lane.writer.join_pool(&mut self.pool);
-    }
-
-    /// The subscriber of a lane has answered.
-    pub(super) fn attach(&mut self, lane: LaneId, cursor: PeerCursor, peer: Peer, area: PeerArea) {
-        let mut lanes = self.lanes.iter_mut().map(|(_, other)| other);
-        if let Some(lane) = lanes.find(|other| other.lane == lane) {
-            lane.writer.watch(area, &mut self.pool);
-            lane.writer.attach(cursor, peer);
-        }
     }
 
     /// Tells subscribers of memory that was given up.

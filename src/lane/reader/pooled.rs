@@ -81,6 +81,7 @@ impl Reader {
             record = match self.consumer.poll()? {
                 Polled::Record(record) => record,
                 Polled::Gap(counts) => return Ok(self.gap(counts)),
+                Polled::Switch(switch) => return self.leave_ring(switch),
                 Polled::Empty => return Ok(Next::Empty),
             };
         }
