@@ -271,10 +271,10 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
                 clock: self.clock,
                 retry: self.retry,
                 time_to_live: self.time_to_live,
+                rings,
             },
             history,
             waitlist,
-            rings,
         );
         outbound.sync();
         Ok(Publisher {

@@ -373,7 +373,7 @@ pub enum Parted {
 /// By which number a ring goes by the courier: that of the position where it is said that readers go on there. Others that go
 /// this way have lower ones.
 pub(super) fn ring_number(at: Position) -> u64 {
-    RING_NUMBERS | at.0 / CELL_BYTES as u64
+    RING_NUMBERS | (at.0 / CELL_BYTES as u64)
 }
 
 const RING_NUMBERS: u64 = 1 << SEATS;

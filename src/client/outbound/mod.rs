@@ -109,6 +109,8 @@ pub(super) struct Settings {
     pub(super) retry: Retry,
     /// How long every message waits for a subscriber.
     pub(super) time_to_live: Option<Duration>,
+    /// Those that others can come to.
+    pub(super) rings: Arc<OpenRings>,
 }
 
 /// The lanes of a publisher.
@@ -175,7 +177,6 @@ impl Outbound {
         settings: Settings,
         history: Option<History>,
         waitlist: Arc<Waitlist>,
-        rings: Arc<OpenRings>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -183,6 +184,7 @@ impl Outbound {
             clock,
             retry,
             time_to_live,
+            rings,
         } = settings;
         Self {
             mark: shared.mark(),
