@@ -1,6 +1,6 @@
 //! The only door to atomics, fences, spin hints.
 //!
-//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`, `table`) is model-checked as it is
+//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`, `table`, `pool`) is model-checked as it is
 //! compiled for use. [`Site`] is the table of everything that a proof rests on: `loom-tests` weakens one site at a time
 //! and demands that some model then fails, so an ordering that is stronger than needed, or a model that checks nothing,
 //! is found.
@@ -127,6 +127,22 @@ pub enum Site {
     TableSequenceLoad,
     /// Table reader: what it takes as seen of the table is the sequence from before its look at the groups.
     TableSequenceFirst,
+    /// Publisher of chunks, cursor: acquire, partner of `CursorStore`; what was read is read, what is held is in its slot.
+    ChunkCursorLoad,
+    /// Publisher of chunks: it looks at the hold slots after the cursors.
+    SlotsLast,
+    /// Reader, hold slot: release, so that what the slot held before is read for whoever sees the new hold.
+    HoldStore,
+    /// Reader, hold slot: release, so that its reads of the chunk are over.
+    HoldRelease,
+    /// Publisher of chunks, hold slot: acquire, partner of `HoldStore` and `HoldRelease`.
+    HoldLoad,
+    /// Reader, free slots: release, so that whoever takes the slot passes on that what it held is read.
+    HoldGiveBack,
+    /// Reader that leaves: release, so that its holds are seen with it, and its reads are over.
+    LeftStore,
+    /// Publisher of chunks: acquire, partner of `LeftStore`.
+    LeftLoad,
 }
 
 impl Site {
@@ -135,7 +151,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 50] = [
+    pub const ALL: [Site; 58] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -186,6 +202,14 @@ impl Site {
         Site::TableSequenceStore,
         Site::TableSequenceLoad,
         Site::TableSequenceFirst,
+        Site::ChunkCursorLoad,
+        Site::SlotsLast,
+        Site::HoldStore,
+        Site::HoldRelease,
+        Site::HoldLoad,
+        Site::HoldGiveBack,
+        Site::LeftStore,
+        Site::LeftLoad,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

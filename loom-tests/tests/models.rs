@@ -1,7 +1,7 @@
 //! Every model holds.
 
 use ringmain_loom_tests::models::{
-    batch, doorbell, gaps, join, lossy, room, store_buffer, stream, switch, table,
+    batch, doorbell, gaps, join, lossy, pool, room, store_buffer, stream, switch, table,
 };
 
 #[test]
@@ -123,4 +123,24 @@ fn nothing_new_is_missed_and_the_account_is_exact() {
 #[test]
 fn what_is_taken_as_seen_was_given() {
     table::run_seen();
+}
+
+#[test]
+fn a_chunk_is_not_written_before_its_record_is_read() {
+    pool::run_read();
+}
+
+#[test]
+fn a_chunk_is_not_written_while_it_is_held() {
+    pool::run_hold();
+}
+
+#[test]
+fn a_chunk_is_not_written_while_it_was_held_where_another_one_is_now() {
+    pool::run_reused();
+}
+
+#[test]
+fn a_reader_that_leaves_keeps_what_it_holds() {
+    pool::run_left();
 }

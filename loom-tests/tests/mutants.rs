@@ -41,6 +41,10 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::TableUsedFirst => &["table_news"],
         Site::TableSequenceLast | Site::TableSequenceStore => &["table_seen"],
         Site::TableSequenceLoad | Site::TableSequenceFirst => &["table_seen"],
+        Site::ChunkCursorLoad | Site::SlotsLast | Site::HoldRelease => &["pool_hold"],
+        Site::HoldLoad => &["pool_hold", "pool_hold_reused"],
+        Site::HoldStore | Site::HoldGiveBack => &["pool_hold_reused"],
+        Site::LeftStore | Site::LeftLoad => &["pool_left"],
     }
 }
 

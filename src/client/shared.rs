@@ -86,6 +86,8 @@ pub(super) struct PublisherPort {
     pub(super) live: Arc<LiveTopics>,
     /// Smallest ring that its messages need, in bytes; a power of two.
     pub(super) ring_bytes: usize,
+    /// The same where long ones go through the pool.
+    pub(super) pooled_ring_bytes: usize,
     /// Smallest lossy ring that its messages need, in bytes; a power of two.
     pub(super) lossy_bytes: usize,
     /// Size of a table for its messages, in bytes; a power of two.

@@ -4,7 +4,10 @@ use crate::message::Timestamp;
 use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
-use super::{Apart, Attachments, CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
+use super::{
+    Apart, Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, Next, Reader,
+    Snapshot,
+};
 
 /// The subscriber's end of a lane, whatever that lies in.
 #[expect(
@@ -237,6 +240,14 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => Some(reader.len_bytes()),
             _ => None,
+        }
+    }
+
+    /// Keeps the message beyond its release, if it lies in a pool.
+    pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
+        match self {
+            Self::Ring(reader) => reader.hold(),
+            _ => Ok(None),
         }
     }
 

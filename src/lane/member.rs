@@ -19,7 +19,7 @@ pub struct Member {
     pub(super) subscriber: Option<Subscriber>,
     pub(super) counters: LaneSlot,
     /// By which descriptors go to the subscriber, where they can.
-    pub(super) cargo: Option<CargoSender>,
+    pub(super) cargo: Option<Arc<CargoSender>>,
     /// Number of the next parcel to be sent.
     pub(super) unsent: u64,
     /// Messages that others had lost when this one came.
@@ -54,7 +54,7 @@ impl Member {
 
     /// With a way for descriptors.
     pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
-        self.cargo = cargo;
+        self.cargo = cargo.map(Arc::new);
         self
     }
 

@@ -35,9 +35,9 @@ impl Reader {
         let memory = cargo
             .ok_or(CargoError::NoCourier)
             .and_then(|cargo| {
-                let memory = cargo.memory(number, Kind::Ring, limit);
-                cargo.retire(number);
-                memory
+                let memory = cargo.memory(number, Kind::Ring, limit)?;
+                cargo.retire(number)?;
+                Ok(memory)
             })
             .and_then(|memory| Ok(PeerMedium::of(memory)?))
             .map_err(|error| cargo_error(&error))?;

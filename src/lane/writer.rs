@@ -1,5 +1,7 @@
 //! The publisher's end of a lane.
 
+mod pooled;
+
 use std::sync::Arc;
 
 use crate::counters::LaneSlot;
@@ -12,7 +14,7 @@ use crate::topic::MAX_NAME_BYTES;
 use super::attached::ENTRY_BYTES;
 use super::sharing::Leaver;
 use super::stamping::{Stamp, Unstamped};
-use super::{Attached, Member, OwnMedium, PeerCursor};
+use super::{Attached, Member, OwnMedium, PeerCursor, PoolLane};
 
 /// The publisher's end of a lane.
 pub struct Writer {
@@ -35,6 +37,8 @@ pub struct Writer {
     last: Option<Staged>,
     /// What is attached to the next message.
     pub(super) attached: Option<Arc<Attached>>,
+    /// What it has to do with the publisher's pool, where the only subscriber can map that.
+    pool: Option<PoolLane>,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -77,6 +81,7 @@ impl Writer {
             names_each: false,
             last: None,
             attached: None,
+            pool: None,
         }
     }
 

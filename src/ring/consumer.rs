@@ -38,7 +38,7 @@ pub struct Ready {
 /// What [`Consumer::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// A message, the definition of a topic, or what is attached. It stays where it is until [`Consumer::release`].
+    /// A message, or something that has to be known before the next one. It stays where it is until [`Consumer::release`].
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
@@ -168,6 +168,11 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.publish_from = from;
     }
 
+    /// The release of the present record is to be published at once.
+    pub fn publish_next(&mut self) {
+        self.publish_from = self.position;
+    }
+
     /// The next record to look at; all before it are released.
     pub fn position(&self) -> Position {
         self.position
@@ -197,10 +202,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             return Ok(Polled::Empty);
         }
         match self.check(word)? {
-            record @ Record {
-                kind: Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments,
-                ..
-            } => Ok(Polled::Record(record)),
+            record if !record.kind.is_passed() => Ok(Polled::Record(record)),
             rare => self.pass(rare),
         }
     }
@@ -227,18 +229,16 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         Some(Ready { offset, len_bytes })
     }
 
-    /// Offset of the payload of the message that stands next, if that is like `last` but for its content. `last` is a message of
-    /// so many bytes, where that is given.
+    /// Offset of the payload of the message that stands next, if that is on this topic, and of so many bytes.
     #[inline(always)]
-    pub fn ready_like(&self, last: &Record, len_bytes: Option<usize>) -> Option<usize> {
-        let len_bytes = len_bytes.unwrap_or(last.len_bytes);
+    pub fn ready_like(&self, topic: u64, len_bytes: usize) -> Option<usize> {
         let capacity = self.storage.capacity();
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
         let is_like = word == commit_word(Kind::Message, len_bytes as u32)
             && offset + CELL_BYTES + len_bytes <= capacity
-            && self.storage.load_detail(offset) == last.detail;
+            && self.storage.load_detail(offset) == topic;
         is_like.then_some(offset + CELL_BYTES)
     }
 
@@ -273,7 +273,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Where a record ends that the last `poll` found.
     #[inline(always)]
     pub fn end(&self, record: &Record) -> Position {
-        Position(self.position.0 + record_bytes(record.len_bytes) as u64)
+        self.end_of(record.len_bytes)
+    }
+
+    /// Where a record with a payload of so many bytes ends that stands next.
+    #[inline(always)]
+    pub fn end_of(&self, len_bytes: usize) -> Position {
+        Position(self.position.0 + record_bytes(len_bytes) as u64)
     }
 
     /// Goes on behind the record that the last `poll` found, which ends here. Whether it is time to publish that.
@@ -352,9 +358,6 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                     }
                     most += 1;
                 }
-                Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                    return Ok(Polled::Record(record));
-                }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
                 Kind::Gap if record.len_bytes == DropCounts::BYTES => {
@@ -367,6 +370,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                     }
                 }
                 Kind::Gap => return Err(Violation::Gap { position }),
+                _ => return Ok(Polled::Record(record)),
             }
             self.position.0 += record_bytes(record.len_bytes) as u64;
             match self.load_commit_word() {
@@ -377,12 +381,10 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         }
         let position = self.position.0;
         match record.kind {
-            Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                Ok(Polled::Record(record))
-            }
             Kind::Pad => Err(Violation::Pad { position }),
             Kind::Gap => Err(Violation::Gap { position }),
             Kind::Switch => Err(Violation::Switch { position }),
+            _ => Ok(Polled::Record(record)),
         }
     }
 

@@ -120,6 +120,10 @@ impl<S: Read> Tail<S> {
                 };
             }
             let record = checked(&self.storage, self.position, word)?;
+            if !record.kind.is_contained() {
+                // What it refers to is not in the ring.
+                return Err(Violation::CommitWord { word, position });
+            }
             let record_bytes = record_bytes(record.len_bytes);
             // The header behind the record must have room, too.
             if position + (record_bytes + CELL_BYTES) as u64 > limit {
@@ -134,8 +138,6 @@ impl<S: Read> Tail<S> {
                 Kind::Switch => return Err(Violation::Switch { position }),
                 // It would have fitted before the end.
                 _ if record_bytes <= pad_bytes => return Err(Violation::Pad { position }),
-                // Descriptors do not go with it.
-                Kind::Attachments => return Err(Violation::Prelude { position }),
                 Kind::Topic | Kind::Gap if record.len_bytes > LONGEST_PRELUDE_BYTES => {
                     return Err(Violation::Prelude { position });
                 }
@@ -259,7 +261,7 @@ impl<S: Write, C: Cursor> Replica<S, C> {
             return Err(malformed);
         };
         let (kind, len) = parse_commit_word(word)
-            .filter(|(kind, _)| !matches!(kind, Kind::Pad | Kind::Attachments | Kind::Switch))
+            .filter(|(kind, _)| *kind != Kind::Pad && kind.is_contained())
             .ok_or(malformed)?;
         let len = len as usize;
         let padded = record_bytes(len) - CELL_BYTES;

@@ -7,6 +7,7 @@ pub mod allocations;
 pub mod bus;
 pub mod dice;
 pub mod forged;
+pub mod frame;
 pub mod message;
 pub mod patience;
 pub mod peer;

@@ -10,6 +10,7 @@ pub mod doorbell;
 pub mod gaps;
 pub mod join;
 pub mod lossy;
+pub mod pool;
 pub mod room;
 pub mod store_buffer;
 pub mod stream;
@@ -27,7 +28,7 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 23] = [
+    pub const ALL: [Model; 27] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
@@ -51,6 +52,10 @@ impl Model {
         Model::new("table_moved", table::run_moved),
         Model::new("table_news", table::run_news),
         Model::new("table_seen", table::run_seen),
+        Model::new("pool_read", pool::run_read),
+        Model::new("pool_hold", pool::run_hold),
+        Model::new("pool_hold_reused", pool::run_reused),
+        Model::new("pool_left", pool::run_left),
     ];
 
     /// The model of that name.

@@ -185,11 +185,15 @@ impl Control {
             bell,
         } = half;
         match attach(segment, bell, area, self.shared.options().memory) {
-            Ok((cursor, peer, bell)) => {
+            Ok((area, peer, bell)) => {
                 self.peers.watch(process, lane);
                 let command = match self.looks.contains(&lane) {
-                    true => WriterCommand::Watch { lane, cursor, peer },
-                    false => WriterCommand::Attach { lane, cursor, peer },
+                    true => WriterCommand::Watch {
+                        lane,
+                        cursor: area.cursor(),
+                        peer,
+                    },
+                    false => WriterCommand::Attach { lane, area, peer },
                 };
                 self.enqueue(Post::Attach(port, command, bell));
             }

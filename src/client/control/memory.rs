@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::counters::LaneSlot;
 use crate::lane::{
     Account, Apart, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
-    MAX_RING_BYTES, Member, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader, Seats,
+    MAX_RING_BYTES, Member, OwnMedium, Peer, PeerArea, PeerMedium, PeerPage, Reader, Seats,
     Snapshot, Writer,
 };
 use crate::link::Descriptor;
@@ -143,10 +143,13 @@ fn make_ring(
     cargo: Option<CargoSender>,
 ) -> Result<NewLane, String> {
     let waiting = waiting_bytes(port, route)?;
+    // Where large messages need not be copied, the ring is for short ones.
+    let for_messages = match cargo {
+        Some(_) => port.pooled_ring_bytes,
+        None => port.ring_bytes,
+    };
     // With the header behind the last record.
-    let least = port
-        .ring_bytes
-        .max((waiting + CELL_BYTES).next_power_of_two());
+    let least = for_messages.max((waiting + CELL_BYTES).next_power_of_two());
     let capacity = capacity(route, least)?;
     let counters = lane_counters(port, route, capacity);
     let member =
@@ -225,17 +228,17 @@ pub(super) fn attach(
     bell: Descriptor,
     area: u32,
     options: MemoryOptions,
-) -> Result<(PeerCursor, Peer, BellSender), String> {
+) -> Result<(PeerArea, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
     page.settle(options).map_err(|error| reason(&error))?;
-    let cursor = page
-        .cursor(area)
+    let area = Arc::new(page)
+        .area(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;
     let peer = Peer::new(bell);
-    Ok((cursor, peer, copy))
+    Ok((area, peer, copy))
 }
 
 /// Maps the ring that a publisher offers, and takes an area for it.
@@ -267,7 +270,8 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
-    let cargo = courier.map(open_courier).transpose()?;
+    let cargo = courier.map(|courier| open_courier(courier, options));
+    let cargo = cargo.transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -289,7 +293,8 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader = Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo);
+            let mut reader =
+                Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo, port.mark);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }
@@ -413,10 +418,10 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
 }
 
 /// A peer's courier.
-fn open_courier(descriptor: Descriptor) -> Result<CargoReceiver, String> {
+fn open_courier(descriptor: Descriptor, options: MemoryOptions) -> Result<CargoReceiver, String> {
     let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
     let courier = CourierReceiver::from_peer(descriptor).map_err(|error| reason(&error))?;
-    Ok(CargoReceiver::new(courier))
+    Ok(CargoReceiver::new(courier).with_memory(options))
 }
 
 /// A peer's bell, twice.

@@ -7,7 +7,7 @@ use slab::Slab;
 use crate::lane::Attached;
 use crate::message::Message;
 
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, To};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way};
 
 impl Outbound {
     /// Publishes a message with this attached.
@@ -25,7 +25,7 @@ impl Outbound {
         let attached = attach(self.next_parcel)?;
         self.next_parcel = attached.next();
         self.attached = Some(Arc::new(attached));
-        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0));
+        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0), Way::Any);
         self.attached = None;
         if delivery.is_err() {
             for (_, lane) in &mut self.lanes {

@@ -224,6 +224,7 @@ pub(super) fn check_room_of_group(
             stalls: false,
             seen: lane.writer.reader_position(),
             group: None,
+            pins: None,
         });
     }
 }
@@ -362,6 +363,7 @@ impl Outbound {
             stalls,
             seen: Position(0),
             group: Some(group),
+            pins: None,
         });
     }
 }

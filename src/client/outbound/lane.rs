@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{Member, OwnMedium, Peer, PeerCursor, ReadsOn, Writer};
+use crate::lane::{Member, OwnMedium, Peer, PeerArea, PeerCursor, ReadsOn, Writer};
 use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
@@ -21,7 +21,7 @@ pub(in crate::client) enum WriterCommand {
     Change(Change),
     Attach {
         lane: LaneId,
-        cursor: PeerCursor,
+        area: PeerArea,
         peer: Peer,
     },
     /// Somebody looks at the history.

@@ -4,13 +4,14 @@ use std::iter;
 use std::time::{Duration, Instant};
 
 use crate::client::unclaimed::Unclaimed;
+use crate::lane::PoolWriter;
 use crate::message::{EncodedBytes, Message};
 
 use super::flush::FlushDeadline;
 use super::groups::Full;
 use super::waiting::Waiting;
 use super::waitlist::Lasting;
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, taking};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way, taking};
 
 impl Outbound {
     /// Publishes to a topic of the table; what nobody takes waits so long for somebody.
@@ -20,7 +21,7 @@ impl Outbound {
         message: &T,
         ttl: Duration,
     ) -> Result<Delivery, PublishError> {
-        self.publish_lasting(id, message, Patience::Policy, 0, Some(ttl))
+        self.publish_lasting(id, message, Patience::Policy, 0, Some(ttl), Way::Any)
     }
 
     /// Publishes to a topic of the table, but for the first lanes, so many, that have the message already.
@@ -31,6 +32,7 @@ impl Outbound {
         patience: Patience,
         served: u32,
         ttl: Option<Duration>,
+        way: Way<'_>,
     ) -> Result<Delivery, PublishError> {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
@@ -44,7 +46,7 @@ impl Outbound {
         if ttl.is_some() {
             self.part_from_closed();
         }
-        let delivery = self.serve(id, message, patience, To::Rest(served))?;
+        let delivery = self.serve(id, message, patience, To::Rest(served), way)?;
         let delivery = self.let_wait(id, iter::once(message), delivery, ttl)?;
         self.serve_waiting(patience);
         Ok(delivery)
@@ -175,7 +177,7 @@ impl Outbound {
             lane.owed_at = None;
         }
         while self.waiting_routes != self.routes.version {
-            let lanes = &mut self.lanes;
+            let (lanes, pool) = (&mut self.lanes, &mut self.pool);
             let mut owed = false;
             let mut apart = None;
             let (next, has_waiting) = self.waitlist.next(|message| {
@@ -187,7 +189,7 @@ impl Outbound {
                     apart = apart.or(lane.oldest());
                     return None;
                 }
-                let offered = lane.offer(message, patience);
+                let offered = lane.offer(message, patience, pool);
                 owed |= offered.is_none();
                 offered.map(|written| (key, written))
             });
@@ -251,12 +253,17 @@ impl Outbound {
 
 impl OutLane {
     /// Writes a message that has waited for this lane. Whether it had room; `None` if the message has to go on waiting.
-    fn offer(&mut self, message: &Lasting, patience: Patience) -> Option<bool> {
+    fn offer(
+        &mut self,
+        message: &Lasting,
+        patience: Patience,
+        pool: &mut PoolWriter,
+    ) -> Option<bool> {
         if self.owed_at.is_some() {
             return None;
         }
         let seen = self.writer.reader_position();
-        if self.write_lasting(message) {
+        if self.write_lasting(message, Some(pool)) {
             self.writer.wake();
             return Some(true);
         }

@@ -57,7 +57,8 @@ impl Outbound {
     pub(super) fn take_commands(&mut self) {
         for command in self.mailbox.take(&mut self.seen) {
             match command {
-                WriterCommand::Add(lane) => {
+                WriterCommand::Add(mut lane) => {
+                    self.share_pool(&mut lane);
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }
@@ -81,7 +82,11 @@ impl Outbound {
                         self.routes.changed();
                     }
                 }
-                WriterCommand::Attach { lane, cursor, peer } => {
+                WriterCommand::Attach { lane, area, peer } => {
+                    let cursor = area.cursor();
+                    if let Some(key) = self.key_of(lane) {
+                        self.lanes[key].writer.watch(area, &mut self.pool);
+                    }
                     for (_, other) in &mut self.lanes {
                         other.writer.attach_leaver(lane, &cursor);
                     }

@@ -3,7 +3,7 @@
 use crate::lane::Member;
 use crate::message::Message;
 
-use super::{Delivery, Outbound, Patience, PublishError, To, check_transport, taking};
+use super::{Delivery, Outbound, Patience, PublishError, To, Way, check_transport, taking};
 
 impl Outbound {
     /// Publishes to the subscriber of this name only.
@@ -19,7 +19,7 @@ impl Outbound {
         self.sync();
         self.serve_waiting(Patience::Policy);
         let to = self.only(id, receiver)?;
-        let delivery = self.serve(id, message, Patience::Policy, to)?;
+        let delivery = self.serve(id, message, Patience::Policy, to, Way::Any)?;
         self.check_receiver(id, receiver, delivery)
     }
 

@@ -121,15 +121,16 @@ impl Outbound {
             return false;
         };
         let (topic, kept) = (self.topics.reference(self.waits.topic()), self.waits.kept());
+        let (block, pool) = (self.waits.block(), &mut self.pool);
         let written = match &self.stamp {
-            None => lane.writer.write_copies(topic, kept),
-            Some(stamp) => lane.writer.write_copies(topic.stamped(stamp), kept),
+            None => lane.write_kept(topic, kept, block, pool),
+            Some(stamp) => lane.write_kept(topic.stamped(stamp), kept, block, pool),
         };
-        if written.is_ok() {
+        if written {
             lane.writer.wake();
             self.waits.delivery.lanes += lane.readers();
         }
-        written.is_ok()
+        written
     }
 
     /// Parts from subscribers of a ring that have said that they read no more. Whether there were such.
@@ -155,7 +156,10 @@ impl Outbound {
         let shortfall = ring.shortfall(lane);
         match ring.writer.part_from(lane, reads_on) {
             Parted::Unknown => return,
-            Parted::Last => drop(self.lanes.remove(key)),
+            Parted::Last => {
+                self.lanes.remove(key);
+                self.pool.tidy();
+            }
             Parted::OneOfSeveral => {}
         }
         self.departed.note(shortfall);

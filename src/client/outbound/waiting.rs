@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use slab::Slab;
 
-use crate::lane::ReadsOn;
+use crate::lane::{Block, PoolWriter, ReadsOn};
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::sync::{Ordering, fence};
@@ -17,8 +17,8 @@ use crate::wire::Overflow;
 
 use crate::client::shared::Command;
 
-use super::groups::{WaitingGroup, check_room_of_group};
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, Retry};
+use super::groups::WaitingGroup;
+use super::{Delivery, OutLane, Outbound, Patience, Retry};
 
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
@@ -30,6 +30,8 @@ pub(super) struct Waits {
     /// What is published together, where it lies in no lane: the first so many of these.
     messages: Vec<EncodedBytes>,
     pub(super) used: usize,
+    /// What is published, where it lies in the pool.
+    pub(super) block: Option<Block>,
     /// Its topic in the table.
     topic: u32,
     started: Instant,
@@ -57,6 +59,8 @@ pub(super) struct Waiting {
     pub(super) seen: Position,
     /// The group, if any member of it will do.
     pub(super) group: Option<usize>,
+    /// Bytes that its subscriber may not pin in the pool now, where that is what it is waited for.
+    pub(super) pins: Option<usize>,
 }
 
 impl Waits {
@@ -67,6 +71,7 @@ impl Waits {
             routes: 0,
             messages: Vec::new(),
             used: 0,
+            block: None,
             topic: 0,
             started: Instant::now(),
             delivery: Delivery::default(),
@@ -79,7 +84,15 @@ impl Waits {
 
     /// The messages that are waited with.
     pub(super) fn kept(&self) -> &[EncodedBytes] {
-        &self.messages[..self.used]
+        match self.block {
+            Some(_) => &[],
+            None => &self.messages[..self.used],
+        }
+    }
+
+    /// What is waited with, where it lies in the pool.
+    pub(super) fn block(&self) -> Option<&Block> {
+        self.block.as_ref()
     }
 
     /// Some who read a ring that is waited for read another one now.
@@ -108,6 +121,12 @@ impl Waits {
         }
         self.used = messages;
         &mut self.messages[..messages]
+    }
+
+    /// A message that lies in the pool is to wait.
+    pub(super) fn keep_block(&mut self, block: Block) {
+        self.block = Some(block);
+        self.used = 1;
     }
 
     /// One more lane is waited for.
@@ -162,6 +181,7 @@ impl Waiting {
             stalls: false,
             seen,
             group: None,
+            pins: None,
         }
     }
 
@@ -173,39 +193,13 @@ impl Waiting {
     }
 
     /// Whether the next attempt may go otherwise than the last.
-    fn has_changed(&self, lanes: &mut Slab<OutLane>) -> bool {
+    fn has_changed(&self, lanes: &mut Slab<OutLane>, pool: &mut PoolWriter) -> bool {
         self.lane(lanes).is_none_or(|lane| {
-            lane.writer.reader_position() != self.seen || lane.writer.has_closed()
+            let may_pin = self
+                .pins
+                .is_some_and(|bytes| lane.writer.has_share(bytes, pool));
+            may_pin || lane.writer.reader_position() != self.seen || lane.writer.has_closed()
         })
-    }
-}
-
-/// Refuses a message of this length if somebody would have to be waited for; remembers whom.
-pub(super) fn check_room(
-    waits: &mut Waits,
-    lanes: &mut Slab<OutLane>,
-    (keys, groups): (&[usize], &[Vec<usize>]),
-    len: usize,
-) -> Result<(), PublishError> {
-    waits.forget();
-    for &key in keys {
-        let lane = &mut lanes[key];
-        let seen = lane.writer.reader_position();
-        if !lane.is_free_for(len)
-            && let Some(deadline) = lane.deadline()
-        {
-            waits.lanes.push(Waiting {
-                deadline,
-                ..Waiting::for_reader(key, lane.ring, seen)
-            });
-        }
-    }
-    for members in groups {
-        check_room_of_group(waits, lanes, members, len);
-    }
-    match waits.lanes.is_empty() {
-        true => Ok(()),
-        false => Err(PublishError::WouldBlock),
     }
 }
 
@@ -247,6 +241,7 @@ impl Outbound {
                     stalls: stalls || !is_shared && asked <= longest,
                     seen: Position(0),
                     group: None,
+                    pins: None,
                 });
             } else {
                 delivery.dropped += self.drop_now(key, messages);
@@ -362,6 +357,7 @@ impl Outbound {
     /// What has become of the message that is not waited with any more.
     pub(in crate::client) fn served(&mut self) -> Delivery {
         self.full.clear();
+        self.settle_waiting();
         if self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
         }
@@ -377,14 +373,20 @@ impl Outbound {
             return false;
         };
         waiting.seen = lane.writer.reader_position();
-        if self.write_kept(waiting.key) {
-            let lane = &mut self.lanes[waiting.key];
+        let written = self.write_kept(waiting.key);
+        let lane = &mut self.lanes[waiting.key];
+        waiting.pins = match (written, self.waits.block()) {
+            (false, Some(block)) if !lane.writer.has_share(block.len(), &mut self.pool) => {
+                Some(block.len())
+            }
+            _ => None,
+        };
+        if written {
             lane.writer.count(|lane| lane.blocked(waited));
             self.turns.note(lane);
             self.waits.settle(waiting.group);
             return false;
         }
-        let lane = &mut self.lanes[waiting.key];
         if lane.writer.has_closed() {
             lane.writer.count(|lane| lane.blocked(waited));
             self.part_from_closed_of(waiting.key);
@@ -470,7 +472,7 @@ impl Outbound {
         self.shared.mark().is_forked()
             || self.mailbox.has_news(self.seen)
             || self.waits.lanes.is_empty()
-            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes))
+            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes, &mut self.pool))
     }
 
     /// Ends the wait of a future that was dropped, or leaked: whom it still waited for loses the message, counted.
@@ -492,5 +494,6 @@ impl Outbound {
                 self.waits.settle(waiting.group);
             }
         }
+        self.settle_waiting();
     }
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 
 use super::*;
+use crate::ring::record::commit_word;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug)]
@@ -279,6 +280,26 @@ fn a_producer_that_breaks_the_rules_is_found_out_where_its_ring_is_read() {
     producer.commit();
     let error = Tail::new(ring).take(&mut Vec::new(), 1, Position(0));
     assert_eq!(error, Err(Violation::Prelude { position: 0 }));
+}
+
+#[test]
+fn what_is_not_contained_in_a_ring_is_carried_nowhere() {
+    for kind in [
+        Kind::Pooled,
+        Kind::StampedPooled,
+        Kind::Attachments,
+        Kind::Retire,
+    ] {
+        let mut rings = Mirrored::new();
+        rings.producer.stage_copy(kind, &[0; 48], 1).unwrap();
+        rings.producer.commit();
+        let error = rings.take().unwrap_err();
+        assert!(matches!(error, Violation::CommitWord { position: 0, .. }));
+        let mut bytes = [0; 64];
+        bytes[..8].copy_from_slice(&commit_word(kind, 48).to_le_bytes());
+        let error = rings.replica.append(&bytes).unwrap_err();
+        assert_eq!(error, ReplicaError::Malformed(64));
+    }
 }
 
 /// A heap ring whose reader looks each time something is copied in.
