@@ -289,12 +289,12 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
                 clock: self.clock,
                 retry: self.retry,
                 time_to_live: self.time_to_live,
+                rings,
                 pool: PoolWriter::new(self.pool_bytes, *shared.options()),
                 copied_up_to: self.copied_up_to(),
             },
             history,
             waitlist,
-            rings,
         );
         outbound.sync();
         Ok(Publisher {

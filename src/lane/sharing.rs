@@ -26,6 +26,12 @@ impl Writer {
         all.filter(|member| !member.is_gone)
     }
 
+    /// How many these are.
+    #[inline]
+    pub fn readers(&self) -> u32 {
+        self.others.len() as u32 + u32::from(!self.first.is_gone)
+    }
+
     /// The reader of a lane.
     pub fn member(&self, lane: LaneId) -> Option<&Member> {
         self.members().find(|member| member.lane == lane)
@@ -115,10 +121,8 @@ impl Writer {
         self.producer.abort();
         self.ready_for = 0;
         let is_last = self.members().count() == 1;
-        let seats = self.seats().cloned();
         if is_last {
-            let present = bit(self.first.index()) | self.left_seats();
-            if seats.is_none_or(|seats| seats.close_unless_awaited(present)) {
+            if self.close_unless_awaited() {
                 return Parted::Last;
             }
             // Somebody is about to come, who was told of this ring.
@@ -133,10 +137,16 @@ impl Writer {
 
     /// Whether nobody reads the ring, and nobody is about to.
     pub fn is_deserted(&self) -> bool {
-        let seats = self.seats();
-        let present = bit(self.first.index()) | self.left_seats();
-        self.members().next().is_none()
-            && seats.is_none_or(|seats| seats.close_unless_awaited(present))
+        self.members().next().is_none() && self.close_unless_awaited()
+    }
+
+    /// Whether nobody is about to come but those who are here, or were; none comes then.
+    pub fn close_unless_awaited(&self) -> bool {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        let here = all.map(|member| bit(member.index()));
+        let present = here.fold(self.left_seats(), |all, seat| all | seat);
+        self.seats()
+            .is_none_or(|seats| seats.close_unless_awaited(present))
     }
 
     fn left_seats(&self) -> u64 {
@@ -250,6 +260,11 @@ impl Writer {
                 && cargo.is_some_and(|cargo| cargo.send_memory(number, &handle).unwrap_or(false))
         };
         let going: Vec<_> = self.members().filter(goes).map(Member::lane).collect();
+        let all_go = going.len() == 1 + self.others.len();
+        if all_go && !self.close_unless_awaited() {
+            // Somebody is about to come, who was told of this ring.
+            return Ok(Split::None);
+        }
         let bits = |member: &Member| bit(member.index()) * u64::from(going.contains(&member.lane));
         let seats = self.members().map(bits).fold(0, |all, seat| all | seat);
         if seats == 0 {
@@ -261,7 +276,7 @@ impl Writer {
         self.ready_for = 0;
         let left = (self.ring().clone(), self.position());
         let seats = Seats::new(ring, seats);
-        if going.len() == 1 + self.others.len() {
+        if all_go {
             for member in std::iter::once(&mut self.first).chain(&mut self.others) {
                 member.move_to(&seats, left.clone());
             }
@@ -358,7 +373,7 @@ pub enum Parted {
 /// By which number a ring goes by the courier: that of the position where it is said that readers go on there. Others that go
 /// this way have lower ones.
 pub(super) fn ring_number(at: Position) -> u64 {
-    RING_NUMBERS | at.0 / CELL_BYTES as u64
+    RING_NUMBERS | (at.0 / CELL_BYTES as u64)
 }
 
 const RING_NUMBERS: u64 = 1 << SEATS;

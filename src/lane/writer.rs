@@ -340,7 +340,7 @@ impl Writer {
 
     /// Whether a subscriber has said, by itself, that it reads no more.
     pub fn has_closed(&self) -> bool {
-        self.first.is_closed() || self.others.iter().any(Member::is_closed)
+        self.members().any(Member::is_closed)
     }
 
     /// How far the slowest subscriber has read, as far as it has told.
@@ -422,9 +422,10 @@ impl Writer {
         self.producer.commit();
         self.attached = None;
         let position = self.producer.committed();
-        for member in self.members() {
-            let counters = &member.counters;
-            counters.messages(messages as u64, len_bytes, position);
+        let messages = messages as u64;
+        self.first.counters.messages(messages, len_bytes, position);
+        for member in &self.others {
+            member.counters.messages(messages, len_bytes, position);
         }
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) && !self.names_each {

@@ -374,6 +374,6 @@ const MOST_UNSENT: usize = 256;
 /// Takes back what a publisher was told of a lane, if it has learned nothing of it; whether it was so.
 fn take_back_lane(mailbox: &Mailbox<WriterCommand>, lane: LaneId) -> bool {
     mailbox.take_back(|other| other.is_watch(lane))
-        || mailbox.has(|other| other.is_of(lane) && other.begins())
+        || mailbox.has(|other| other.is_of(lane) && other.begins() && other.is_for_one())
             && mailbox.take_back(|other| other.is_of(lane))
 }

@@ -65,6 +65,14 @@ impl WriterCommand {
         matches!(self, Self::Add(_) | Self::Join(_) | Self::Copy(_))
     }
 
+    /// Whether nobody else is to come to what begins with it.
+    pub(in crate::client) fn is_for_one(&self) -> bool {
+        match self {
+            Self::Add(lane) => lane.writer.close_unless_awaited(),
+            _ => true,
+        }
+    }
+
     /// What a new lane lies in.
     pub(in crate::client) fn new_memory(&self) -> Option<OwnMedium> {
         match self {
@@ -166,7 +174,7 @@ impl OutLane {
         let excludes = |exclude: &Pattern| exclude.includes(topic);
         self.patterns.iter().any(selects)
             && !self.excludes.iter().any(excludes)
-            && self.writer.members().next().is_some()
+            && self.writer.readers() > 0
     }
 
     /// Whether a message that is so long may be written now.

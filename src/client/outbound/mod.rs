@@ -120,6 +120,8 @@ pub(super) struct Settings {
     pub(super) retry: Retry,
     /// How long every message waits for a subscriber.
     pub(super) time_to_live: Option<Duration>,
+    /// Those that others can come to.
+    pub(super) rings: Arc<OpenRings>,
     pub(super) pool: PoolWriter,
     /// Messages that are so long are copied into each ring; longer ones go through the pool.
     pub(super) copied_up_to: usize,
@@ -192,7 +194,6 @@ impl Outbound {
         settings: Settings,
         history: Option<History>,
         waitlist: Arc<Waitlist>,
-        rings: Arc<OpenRings>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -200,6 +201,7 @@ impl Outbound {
             clock,
             retry,
             time_to_live,
+            rings,
             pool,
             copied_up_to,
         } = settings;

@@ -22,7 +22,7 @@ impl Outbound {
         let lane_id = member.lane();
         let mut lanes = self.lanes.iter_mut();
         let Some((_, lane)) = lanes.find(|(_, lane)| lane.writer.is_for(&member)) else {
-            // Nobody was left there, and the publisher is about to close.
+            debug_assert!(false, "a ring waits for those who were told of it");
             return;
         };
         lane.writer.join(member);
@@ -178,7 +178,7 @@ impl OutLane {
     /// Who reads the ring.
     #[inline]
     pub(super) fn readers(&self) -> u32 {
-        self.writer.members().count() as u32
+        self.writer.readers()
     }
 
     /// The oldest lane of those that lie in this ring: the broker numbers them as they come.
