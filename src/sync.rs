@@ -53,6 +53,12 @@ pub enum Site {
     BatchFirstWordLast,
     /// Consumer: the header is looked at again between the drop counters and the report of a gap.
     GapLookAgain,
+    /// Producer, where the reader of a seat begins: release, so that the header there holds 0, or a record, to whoever sees it.
+    SeatStore,
+    /// Consumer, where it begins: an acquire fence behind what it found in its seat, partner of `SeatStore`.
+    SeatLoad,
+    /// Producer: who has left the ring is looked after until it has read what was before.
+    LeaverKept,
     /// Lossy producer, `Oldest`: release, so that the record there is visible to whoever sees the word.
     OldestStore,
     /// Lossy consumer, `Oldest`: acquire, partner of `OldestStore`.
@@ -145,7 +151,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 55] = [
+    pub const ALL: [Site; 58] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -159,6 +165,9 @@ impl Site {
         Site::ReserveNextHeader,
         Site::BatchFirstWordLast,
         Site::GapLookAgain,
+        Site::SeatStore,
+        Site::SeatLoad,
+        Site::LeaverKept,
         Site::OldestStore,
         Site::OldestLoad,
         Site::OldestFirst,

@@ -9,7 +9,7 @@ use loom::{cell::UnsafeCell, sync::Arc};
 
 use crate::{
     pool::{HOLDS, Presence, Slots, Watch},
-    ring::{CELL_BYTES, Control, Cursor, Read, Write},
+    ring::{CELL_BYTES, Control, Cursor, Read, SeatWord, Write},
     sync::{AtomicU64, Ordering},
     table::{Words, WordsMut},
 };
@@ -39,6 +39,8 @@ pub struct LoomCursor {
 struct Shared<H> {
     cells: Vec<Cell<H>>,
     control: [AtomicU64; 9],
+    /// Seat 1, the only one that models give.
+    seat: [AtomicU64; 4],
 }
 
 /// The first half is atomic, for it may be a commit word; the second is a detail or payload.
@@ -122,6 +124,7 @@ impl<H: Half> Ring<H> {
             shared: Arc::new(Shared {
                 cells,
                 control: std::array::from_fn(|_| AtomicU64::new(0)),
+                seat: std::array::from_fn(|_| AtomicU64::new(0)),
             }),
         }
     }
@@ -169,6 +172,11 @@ impl<H: Half> Read for Ring<H> {
             Control::Intent => 5,
             Control::Oldest => 6,
         }]
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        assert_eq!(seat, 1);
+        &self.shared.seat[word as usize / 8]
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 use thiserror::Error;
 
-use crate::lane::{Hold, HoldsUsedUp};
+use crate::lane::{CannotHold, Hold};
 use crate::message::ViewError;
 use crate::pool::HOLDS;
 use crate::topic::Topic;
@@ -50,6 +50,9 @@ pub enum HoldError {
     /// The publisher has changed the message, which is no value of the type any more.
     #[error("the publisher has changed the message: {0}")]
     Changed(#[from] ViewError),
+    /// This process is a forked child of the one that received the message.
+    #[error("this message belongs to the parent process")]
+    Forked,
 }
 
 // SAFETY: it is a shared reference to a view, which `bytes` keeps, from whatever thread.
@@ -83,7 +86,8 @@ impl<T: Receive + ?Sized> Sample<'_, T> {
     pub fn hold(&self) -> Result<Held<T>, HoldError> {
         let (view, bytes) = match self.hold_chunk() {
             Ok(Some(hold)) => (self.view(), Kept::Chunk { _hold: hold }),
-            Err(HoldsUsedUp) => return Err(HoldError::UsedUp { most: HOLDS }),
+            Err(CannotHold::UsedUp) => return Err(HoldError::UsedUp { most: HOLDS }),
+            Err(CannotHold::Forked) => return Err(HoldError::Forked),
             Ok(None) => {
                 let mut copy = AlignedVec::new();
                 copy.extend_from_slice(self.payload());

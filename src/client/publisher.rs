@@ -15,6 +15,7 @@ use crate::wire::{HandleId, PublisherSpec, ToBroker};
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::outbound::{Delivery, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
 use super::sizes::{lossy_bytes, table_bytes};
@@ -58,6 +59,7 @@ pub struct PublisherBuilder<'a, T: ?Sized> {
     block_cap: Option<Duration>,
     clock: Option<Clock>,
     retry: Retry,
+    pub(super) share_rings: bool,
     time_to_live: Option<Duration>,
     waiting_bytes: usize,
     pub(super) history: u32,
@@ -103,6 +105,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             block_cap: None,
             clock: None,
             retry: Retry::default(),
+            share_rings: true,
             time_to_live: None,
             waiting_bytes: DEFAULT_WAITING_BYTES,
             history: 0,
@@ -163,6 +166,16 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// How a publish waits for room; [`Retry::Wake`] unless set.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Whether subscribers of this host that ask for the same (patterns, exclusions, policy, ring size) read one ring, which is
+    /// written once for all of them; they do unless this is set to false. Nobody has less for it: whoever is slow keeps the
+    /// ring for itself, the others move on to another one. Rings are not shared where older messages give way, in queue
+    /// groups, behind a snapshot, nor with a subscriber on another host; nor by a publisher whose messages can be long enough for the
+    /// [pool](PublisherBuilder::pool_threshold), which are written once as it is.
+    pub fn share_rings(mut self, share: bool) -> Self {
+        self.share_rings = share;
         self
     }
 
@@ -235,6 +248,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             &message_type.to_string(),
         );
         let waitlist = Arc::new(Waitlist::new(self.waiting_bytes, counters.clone()));
+        let rings = Arc::new(OpenRings::default());
         let port = PublisherPort {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
@@ -244,6 +258,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             table_bytes: table_bytes(self.max_message_bytes, 1).max(pooled_ring_bytes),
             history: history.as_ref().map(|history| history.gate.clone()),
             waitlist: waitlist.clone(),
+            rings: self.shares_rings().then(|| rings.clone()),
             message_type: message_type.to_string(),
             counters,
         };
@@ -279,6 +294,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             },
             history,
             waitlist,
+            rings,
         );
         outbound.sync();
         Ok(Publisher {

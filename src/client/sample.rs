@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
-use crate::lane::{Hold, HoldsUsedUp};
+use crate::lane::{CannotHold, Hold};
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
@@ -35,6 +35,27 @@ pub(super) fn check<T: Receive + ?Sized>(lane: &InLane) -> Result<Checked<T::Vie
     // SAFETY: the lane's last poll found it; the bytes are not used beyond a `Sample`, which keeps it unreleased.
     let payload = unsafe { lane.reader().payload() };
     T::view(payload).map(|view| Checked(NonNull::from(view)))
+}
+
+/// Checks the payload of the message that stands next, where the lane is a ring; `None` if there is none, or it is no value
+/// of the type.
+#[inline(always)]
+pub(super) fn ready<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().ready_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
+}
+
+/// The same behind a message that was found in this way, and passed.
+#[inline(always)]
+pub(super) fn next<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().next_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
 }
 
 impl<'a, T: Receive + ?Sized> Sample<'a, T> {
@@ -88,7 +109,7 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     }
 
     /// Keeps it where it is, if it lies in a pool.
-    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, CannotHold> {
         self.lane.reader().hold()
     }
 

@@ -50,6 +50,12 @@ impl<T: Message + ?Sized> PublisherBuilder<'_, T> {
         Ok(Some(History { table, gate }))
     }
 
+    /// Whether subscribers can share rings: those are for messages none of which is long enough for the pool.
+    pub(super) fn shares_rings(&self) -> bool {
+        let longest = T::ENCODED_LEN.unwrap_or(self.max_message_bytes);
+        self.share_rings && longest <= self.copied_up_to()
+    }
+
     /// Messages that are so long are copied into each ring.
     pub(super) fn copied_up_to(&self) -> usize {
         let short = self.pool_threshold.saturating_sub(1);

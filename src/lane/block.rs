@@ -7,12 +7,14 @@
 //! publisher in another process that is trust, as for records in a ring.
 #![allow(unsafe_code)]
 
+use std::hint::assert_unchecked;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
 use crate::pool::{Allocated, Chunk, ChunkKey, Place};
+use crate::ring::CELL_BYTES;
 use crate::segment::{ForeignSegment, Segment};
 
 /// A chunk that is being written; its bytes may be anything at first.
@@ -146,7 +148,8 @@ impl Payload {
     /// Nothing.
     pub(super) fn empty() -> Self {
         Self {
-            start: NonNull::dangling(),
+            // Aligned as all payloads are.
+            start: NonNull::<u128>::dangling().cast(),
             len_bytes: 0,
         }
     }
@@ -183,6 +186,12 @@ impl Payload {
     /// It was checked to lie in memory that is mapped, and does not change, while the slice lives.
     #[inline(always)]
     pub(super) unsafe fn bytes<'a>(self) -> &'a [u8] {
+        let start = self.start.addr().get();
+        // So that what reads values in place need not ask.
+        // SAFETY: payloads in rings and in chunks are aligned as cells are, and so is what is behind a timestamp;
+        unsafe { assert_unchecked(start.is_multiple_of(CELL_BYTES)) };
+        // SAFETY: and no mapping reaches the last address.
+        unsafe { assert_unchecked(start < usize::MAX - self.len_bytes) };
         // SAFETY: the caller's promise.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len_bytes) }
     }

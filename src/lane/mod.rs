@@ -4,6 +4,7 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod account;
+mod apart;
 mod attached;
 mod block;
 mod cargo;
@@ -13,6 +14,8 @@ mod cursor_page;
 mod history_reader;
 mod lane_reader;
 mod medium;
+mod member;
+mod moving;
 mod pages;
 mod parcel;
 mod peer;
@@ -21,11 +24,14 @@ mod pool_reader;
 mod pool_tests;
 mod pool_writer;
 mod reader;
+mod seats;
+mod sharing;
 mod snapshot;
 mod stamping;
 mod writer;
 
 pub use account::Account;
+pub use apart::Apart;
 pub use attached::{Attached, Attachments};
 pub use block::{Block, RawLoan};
 pub use cargo::{CargoError, CargoReceiver, CargoSender};
@@ -35,12 +41,15 @@ pub use cursor_page::{CursorArea, CursorPage, PeerArea, PeerCursor, PeerPage};
 pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
+pub use member::Member;
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
-pub use pool_reader::{Hold, HoldsUsedUp};
+pub use pool_reader::{CannotHold, Hold};
 pub use pool_writer::{PoolError, PoolLane, PoolWriter};
 pub use reader::{LaneError, Next, Reader};
+pub use seats::{Seat, Seats};
+pub use sharing::{Parted, ReadsOn, Split};
 pub use snapshot::Snapshot;
 pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};

@@ -37,9 +37,14 @@ pub struct Hold {
     keeper: Arc<Keeper>,
 }
 
-/// All chunks that can be held of a lane are held.
+/// Why a chunk cannot be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldsUsedUp;
+pub enum CannotHold {
+    /// As many of the lane are held as can be.
+    UsedUp,
+    /// This is a forked child of the process that reads.
+    Forked,
+}
 
 impl PoolReader {
     pub(super) fn new(
@@ -61,8 +66,13 @@ impl PoolReader {
     }
 
     /// Keeps a chunk whose record is not released.
-    pub(super) fn hold(&self, lent: Lent) -> Result<Hold, HoldsUsedUp> {
-        let slot = self.keeper.holds.take(lent.place).ok_or(HoldsUsedUp)?;
+    pub(super) fn hold(&self, lent: Lent) -> Result<Hold, CannotHold> {
+        // The slots are the parent's.
+        if self.keeper.mark.is_forked() {
+            return Err(CannotHold::Forked);
+        }
+        let slot = self.keeper.holds.take(lent.place);
+        let slot = slot.ok_or(CannotHold::UsedUp)?;
         Ok(Hold {
             _lent: lent,
             slot,

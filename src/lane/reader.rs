@@ -1,6 +1,8 @@
 //! The subscriber's end of a lane.
 
+mod attached;
 mod pooled;
+mod run;
 
 use std::sync::Arc;
 
@@ -23,9 +25,9 @@ use super::{
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
-    consumer: Consumer<PeerMedium, Arc<CursorArea>>,
+    pub(super) consumer: Consumer<PeerMedium, Arc<CursorArea>>,
     /// By topic id.
-    topics: Vec<Option<Topic>>,
+    pub(super) topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
     sequence: u64,
     /// The message that was found last; checked.
@@ -33,7 +35,7 @@ pub struct Reader {
     /// Where its record ends.
     end: Position,
     /// A topic id that has a name.
-    known: Option<u64>,
+    pub(super) known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
     /// Whether it tells how far it has come, for whoever reads on.
@@ -44,11 +46,15 @@ pub struct Reader {
     drained: u64,
     told_high: bool,
     /// By which descriptors come, where they can.
-    cargo: Option<CargoReceiver>,
+    pub(super) cargo: Option<CargoReceiver>,
     /// What is attached to the message that ends here.
     attachments: Option<(Position, Attachments)>,
     /// Keeps what is held beyond its message, where something can be.
     pool: Option<PoolReader>,
+    /// Rings that it has left.
+    pub(super) rings: u64,
+    /// Whether it has left the last one.
+    pub(super) has_ended: bool,
 }
 
 /// A message as it was found.
@@ -138,6 +144,21 @@ pub enum LaneError {
     /// What a record refers to beside the ring is not there.
     #[error("{0}")]
     Cargo(String),
+    /// A place in a ring where no reader can begin.
+    #[error("the publisher has this lane begin where none can: {word}")]
+    Begin {
+        /// What it says.
+        word: u64,
+    },
+    /// A switch to a ring of another size.
+    #[error("the publisher goes on in a ring of another size at position {position}")]
+    Switch {
+        /// Where it says so.
+        position: u64,
+    },
+    /// One ring after the other, and nothing in them.
+    #[error("the publisher goes on in one ring after the other")]
+    Switches,
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -176,6 +197,8 @@ impl Reader {
             cargo: None,
             attachments: None,
             pool: None,
+            rings: 0,
+            has_ended: false,
         }
     }
 
@@ -188,13 +211,30 @@ impl Reader {
         self.keeps_account = true;
     }
 
+    /// Begins where its seat says, in a ring that others read, too.
+    pub(super) fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.consumer.begin(seat, from, told);
+    }
+
+    /// The ring.
+    pub(super) fn ring(&self) -> &PeerMedium {
+        self.consumer.storage()
+    }
+
     /// What stands next.
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
-        match self.consumer.poll()? {
+        let polled = self.consumer.poll()?;
+        self.found(polled)
+    }
+
+    #[inline(always)]
+    pub(super) fn found(&mut self, polled: Polled) -> Result<Next, LaneError> {
+        match polled {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
+            Polled::Switch(switch) => self.leave_ring(switch),
             Polled::Record(record) => self.next_rare(record),
         }
     }
@@ -277,13 +317,19 @@ impl Reader {
     /// Gives the message back, which the last call of `next` or `ready` has found.
     #[inline(always)]
     pub fn release(&mut self) {
-        // Wrapping: a gap record may have claimed any number.
-        self.sequence = self.sequence.wrapping_add(1);
         let len_bytes = self.message.payload.len_bytes();
         self.counters.message(len_bytes, self.end);
-        if self.consumer.advance_to(self.end) || self.publisher_sleeps() {
+        if self.step(self.end) {
             self.publish_cursor();
         }
+    }
+
+    /// Goes on behind the message, which ends here. Whether to tell the publisher now.
+    #[inline(always)]
+    fn step(&mut self, end: Position) -> bool {
+        // Wrapping: a gap record may have claimed any number.
+        self.sequence = self.sequence.wrapping_add(1);
+        self.consumer.advance_to(end) || self.publisher_sleeps()
     }
 
     /// Whether the publisher waits for room: then it is told at once of every bit, or a slow reader of small messages would
@@ -471,40 +517,8 @@ impl Reader {
         }
     }
 
-    /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
-    #[cold]
-    fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
-        let mut bytes = [0; LONGEST_ATTACHED_BYTES];
-        let Some(named) = bytes.get_mut(..record.len_bytes) else {
-            let len = record.len_bytes;
-            return Err(cargo_error(&CargoError::Record { len }));
-        };
-        self.consumer.storage().copy_out(record.offset, named);
-        let attachments = Attachments::take(named, self.cargo.as_mut());
-        let attachments = attachments.map_err(|error| cargo_error(&error))?;
-        // Given back along with the message.
-        let end = self.consumer.end(&record);
-        self.consumer.advance_to(end);
-        let next = match self.consumer.poll()? {
-            Polled::Record(record) if record.kind.is_message() => self.any_message(record),
-            _ => {
-                let len = record.len_bytes;
-                Err(cargo_error(&CargoError::Record { len }))
-            }
-        }?;
-        self.attachments = Some((self.end, attachments));
-        Ok(next)
-    }
-
-    /// What is attached to the message; once.
-    pub fn take_attachments(&mut self) -> Option<Attachments> {
-        let end = self.end;
-        let (_, attachments) = self.attachments.take_if(|(at, _)| *at == end)?;
-        Some(attachments)
-    }
-
     #[inline]
-    fn wake(&mut self, published: Published) {
+    pub(super) fn wake(&mut self, published: Published) {
         if published == Published::Moved {
             let parked = self.consumer.storage().control(Control::Parked);
             if self.publisher.wake_if_parked(parked) {
@@ -514,7 +528,7 @@ impl Reader {
     }
 }
 
-fn cargo_error(error: &CargoError) -> LaneError {
+pub(super) fn cargo_error(error: &CargoError) -> LaneError {
     LaneError::Cargo(crate::wire::reason(error))
 }
 

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bit 8 set if more of its batch follows, bits 9..32 zero, bits 32..64 payload length in bytes |
-//! | 8..16 | detail, u64: the topic id of a message or of a topic definition, the segment that is given up; else zero |
+//! | 8..16 | detail, u64: the topic id of a message or of a topic definition, the segment that is given up, who leaves at a switch; else zero |
 
 /// Bytes of a cell: the size of a header, the alignment of every record and of every payload.
 pub const CELL_BYTES: usize = 16;
@@ -30,6 +30,8 @@ pub enum Kind {
     Attachments = 8,
     /// A segment of a pool, the detail, is not referred to any more; no payload.
     Retire = 9,
+    /// Readers leave the ring here, which the detail names ([`super::Switch`]); there is no payload.
+    Switch = 10,
 }
 
 /// A committed record as found in a ring.
@@ -66,13 +68,13 @@ impl Kind {
 
     /// Whether all that it says lies in the ring, so that it can be carried over to another one.
     pub const fn is_contained(self) -> bool {
-        !self.is_pooled() && !matches!(self, Self::Attachments | Self::Retire)
+        !self.is_pooled() && !matches!(self, Self::Attachments | Self::Retire | Self::Switch)
     }
 
     /// Whether the consumer passes over it by itself.
     #[inline(always)]
     pub(super) const fn is_passed(self) -> bool {
-        matches!(self, Self::Pad | Self::Gap)
+        matches!(self, Self::Pad | Self::Gap | Self::Switch)
     }
 
     #[inline(always)]
@@ -87,6 +89,7 @@ impl Kind {
             7 => Some(Self::StampedPooled),
             8 => Some(Self::Attachments),
             9 => Some(Self::Retire),
+            10 => Some(Self::Switch),
             _ => None,
         }
     }

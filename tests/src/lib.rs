@@ -18,6 +18,8 @@ pub mod raw_remote;
 mod readme;
 pub mod roles;
 pub mod silence;
+pub mod streams;
+pub mod telling;
 pub mod usage;
 
 pub use bus::{

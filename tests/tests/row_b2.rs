@@ -1,9 +1,12 @@
 //! Row B2: payloads are written where they are read; samples are held, and released in any order.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use futures_lite::future::{block_on, poll_once};
 use ringmain::message::Bytes;
 use ringmain::{
     Clock, Held, HoldError, LoanAlign, LoanError, Overflow, PoolError, PublishError, Publisher,
@@ -312,6 +315,73 @@ fn b2_who_holds_its_share_has_its_publisher_wait_until_it_releases() {
         let publisher = thread.join().unwrap();
         assert_eq!([0, 1].map(|at| check_frame(&held[at])), [0, 2]);
         drop(publisher);
+    });
+}
+
+#[test]
+fn b2_a_future_waits_for_a_hold_to_be_released() {
+    on_each_local_transport(|bus| {
+        let mut subscriber = subscriber(bus, BLOCK);
+        let mut publisher = publisher(bus, 4);
+        let mut held = Vec::new();
+        for number in 0..2 {
+            lend(&mut publisher, number, MIB);
+            held.push(subscriber.recv().unwrap().hold().unwrap());
+        }
+        let message = frame(2, MIB);
+        let released = block_on(async {
+            let mut publish =
+                std::pin::pin!(publisher.publish_async("frames/a", Bytes::new(&message)));
+            assert!(poll_once(publish.as_mut()).await.is_none());
+            drop(held.pop());
+            publish.await.unwrap()
+        });
+        assert_eq!((released.lanes, released.dropped), (1, 0));
+        assert_eq!(check_frame(&subscriber.recv().unwrap()), 2);
+        held.clear();
+        assert_eq!(publisher.shrink_pool(), 0);
+    });
+}
+
+#[test]
+fn b2_a_future_that_is_dropped_gives_its_memory_back() {
+    on_each_local_transport(|bus| {
+        let mut subscriber = subscriber(bus, BLOCK);
+        let mut publisher = publisher(bus, 4);
+        let mut held = Vec::new();
+        for number in 0..2 {
+            lend(&mut publisher, number, MIB);
+            held.push(subscriber.recv().unwrap().hold().unwrap());
+        }
+        let message = frame(2, MIB);
+        block_on(async {
+            let mut publish =
+                std::pin::pin!(publisher.publish_async("frames/a", Bytes::new(&message)));
+            assert!(poll_once(publish.as_mut()).await.is_none());
+        });
+        assert!(matches!(subscriber.recv(), Err(RecvError::Gap(gap)) if gap.lost == 1));
+        held.clear();
+        assert_eq!(publisher.shrink_pool(), 0);
+    });
+}
+
+#[test]
+fn b2_descriptors_go_with_large_messages() {
+    on_each_local_transport(|bus| {
+        let mut subscriber = subscriber(bus, BLOCK);
+        let mut publisher = publisher(bus, 64);
+        let topic = publisher.resolve("frames/a").unwrap();
+        let null = File::open("/dev/null").unwrap();
+        for (number, len) in (0..).zip([100, 100_000, 100, MIB]) {
+            let message = frame(number, len);
+            let attached = vec![null.as_fd(); number as usize];
+            let delivery =
+                publisher.publish_with_descriptors(&topic, Bytes::new(&message), &attached);
+            assert_eq!(delivery.unwrap().lanes, 1);
+            let mut sample = subscriber.recv().unwrap();
+            assert_eq!(check_frame(&sample), number);
+            assert_eq!(sample.take_descriptors().len(), attached.len());
+        }
     });
 }
 

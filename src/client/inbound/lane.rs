@@ -134,6 +134,26 @@ impl InLane {
         }
     }
 
+    /// For reading messages in a row.
+    #[inline(always)]
+    pub(in crate::client) fn reader_mut(&mut self) -> &mut LaneReader {
+        &mut self.reader
+    }
+
+    /// Tells a forked child.
+    #[inline(always)]
+    pub(in crate::client) fn mark(&self) -> ProcessMark {
+        self.mark
+    }
+
+    /// Counts messages that were passed, of so many bytes together, and gives them back if that `is_due`, or later.
+    #[inline]
+    pub(in crate::client) fn end_run(&mut self, messages: u64, len_bytes: usize, is_due: bool) {
+        if !self.mark.is_forked() {
+            self.reader.end_run(messages, len_bytes, is_due);
+        }
+    }
+
     pub(in crate::client) fn publisher(&self) -> &Arc<PublisherIdentity> {
         &self.publisher
     }

@@ -56,7 +56,7 @@ impl Outbound {
             }
         }
         Ok(Delivery {
-            lanes: served,
+            lanes: slot.readers,
             dropped: 0,
             route_unknown: self.is_route_unknown(),
             waiting: false,

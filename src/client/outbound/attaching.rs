@@ -44,8 +44,8 @@ pub(super) fn attach_to_next<'a>(
     copies: Option<&str>,
 ) -> Result<(), PublishError> {
     let mut ours = keys.clone();
-    let cannot = ours.find(|key| !lanes[**key].writer.takes_attachments());
-    let cannot = cannot.map(|key| &*lanes[*key].subscriber).or(copies);
+    let cannot = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
+    let cannot = cannot.or(copies);
     if let Some(receiver) = cannot {
         let receiver = receiver.to_owned();
         return Err(PublishError::CannotAttach { receiver });

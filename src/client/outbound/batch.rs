@@ -110,9 +110,9 @@ impl Outbound {
             unattached |= !lane.writer.is_attached();
             if written.inspect_err(|_| self.full.clear())? {
                 lane.writer.wake();
-                delivery.lanes += 1;
+                delivery.lanes += lane.readers();
             } else {
-                self.full.push(Full::alone(key, lane.lane));
+                self.full.push(Full::alone(key, lane.ring));
             }
         }
         for (group, members) in slot.groups.iter().enumerate() {

@@ -144,7 +144,7 @@ impl Outbound {
         for &key in slot.lanes.iter().chain(slot.groups.iter().flatten()) {
             let lane = &lanes[key];
             if let Some(seen) = lane.owed_at {
-                self.waits.add(Waiting::for_reader(key, lane.lane, seen));
+                self.waits.add(Waiting::for_reader(key, lane.ring, seen));
             }
         }
         !self.waits.is_empty()
@@ -179,15 +179,27 @@ impl Outbound {
         while self.waiting_routes != self.routes.version {
             let (lanes, pool) = (&mut self.lanes, &mut self.pool);
             let mut owed = false;
+            let mut apart = None;
             let (next, has_waiting) = self.waitlist.next(|message| {
                 let taking = lanes.iter_mut();
                 let taking = taking.filter(|(_, lane)| lane.claims(&message.topic));
                 // The broker numbers lanes as they come.
-                let (key, lane) = taking.min_by_key(|(_, lane)| lane.lane)?;
+                let (key, lane) = taking.min_by_key(|(_, lane)| lane.oldest())?;
+                if lane.writer.is_shared() {
+                    apart = apart.or(lane.oldest());
+                    return None;
+                }
                 let offered = lane.offer(message, patience, pool);
                 owed |= offered.is_none();
                 offered.map(|written| (key, written))
             });
+            if let Some(lane) = apart {
+                // For one only, of those that read this ring.
+                self.set_apart(lane);
+                if next.is_none() {
+                    continue;
+                }
+            }
             let Some(((key, written), message)) = next else {
                 self.has_waiting = has_waiting;
                 if !owed {
@@ -207,7 +219,7 @@ impl Outbound {
     /// Does with a lane without room for a message that has waited for it what its policy says. Whether it is to be waited for.
     fn wait_with(&mut self, key: usize, message: Lasting, patience: Patience) -> bool {
         let lane = &self.lanes[key];
-        self.full.push(Full::alone(key, lane.lane));
+        self.full.push(Full::alone(key, lane.ring));
         let unattached = !lane.writer.is_attached();
         let mut delivery = Delivery::default();
         let waits = self.triage(unattached, patience, 1, &mut delivery);
@@ -256,7 +268,7 @@ impl OutLane {
             return Some(true);
         }
         let may_wait = patience == Patience::Policy || self.deadline().is_none();
-        if may_wait && !self.writer.is_closed() {
+        if may_wait && !self.writer.has_closed() {
             return Some(false);
         }
         self.owed_at = Some(seen);

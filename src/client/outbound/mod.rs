@@ -15,6 +15,7 @@ mod pooling;
 mod retry;
 mod room;
 mod routes;
+mod sharing;
 mod waiting;
 mod waitlist;
 mod write;
@@ -29,13 +30,13 @@ use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
 use crate::segment::fork::ProcessMark;
-use crate::topic::Topic;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
 use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::shared::Shared;
 use super::topics::{Slot, TopicTable};
 
@@ -46,12 +47,12 @@ pub(super) use groups::Membership;
 pub use retry::Retry;
 pub(super) use waitlist::Waitlist;
 
-pub(super) use lane::{Change, OutLane, WriterCommand};
+pub(super) use lane::{Change, Newcomer, OutLane, WriterCommand};
 
 use copies::Copies;
 use flush::Departed;
 use groups::{Full, Turns};
-use routes::Routes;
+use routes::{Routes, taking};
 use waiting::Waits;
 
 /// What became of a message.
@@ -133,6 +134,10 @@ pub(super) struct Outbound {
     mailbox: Arc<Mailbox<WriterCommand>>,
     pub(super) bell: HandleBell,
     lanes: Slab<OutLane>,
+    /// Those that others can come to.
+    rings: Arc<OpenRings>,
+    /// By which the last ring is known that was made to part subscribers; falling, so that it is no lane's number.
+    last_ring: u64,
     pub(super) topics: TopicTable,
     routes: Routes,
     /// Version of the mailbox that is carried out.
@@ -187,6 +192,7 @@ impl Outbound {
         settings: Settings,
         history: Option<History>,
         waitlist: Arc<Waitlist>,
+        rings: Arc<OpenRings>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -204,6 +210,8 @@ impl Outbound {
             shared,
             mailbox,
             lanes: Slab::new(),
+            rings,
+            last_ring: u64::MAX,
             topics,
             routes: Routes::default(),
             seen: 0,
@@ -305,18 +313,6 @@ fn check_transport(slot: &Slot, unconfirmed: &mut Option<u64>) -> Result<(), Pub
         return Err(PublishError::TransportLost { unconfirmed });
     }
     Ok(())
-}
-
-/// Finds the lanes that take a topic, and the groups of those that share it.
-fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) {
-    |topic, keys, groups| {
-        for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
-            match lane.queue() {
-                None => keys.push(key),
-                Some(_) => groups::join(groups, lanes, key),
-            }
-        }
-    }
 }
 
 /// How long a publish waits for a route that the broker has announced.

@@ -1,13 +1,10 @@
 //! Messages that lie in the pool.
 
-use crate::lane::{
-    Block, PRELUDE_BYTES, Peer, PeerArea, PeerCursor, PoolWriter, RawLoan, Stamp, TopicRef,
-};
+use crate::lane::{Block, PRELUDE_BYTES, PoolError, PoolWriter, RawLoan, Stamp, TopicRef};
 use crate::message::{Bytes, EncodeError, EncodedBytes, Message, Scratch};
 use crate::pool::Idle;
 use crate::ring::NoRoom;
 use crate::segment::PAGE_BYTES;
-use crate::wire::LaneId;
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way, Written, taking};
 use crate::client::loan::LoanError;
@@ -33,9 +30,15 @@ impl Outbound {
         if len > limit {
             return Err(LoanError::TooLarge { len, limit });
         }
-        let loan = self.pool.loan(len, align)?;
+        // Somebody may have told how far he has read for the first time.
+        self.take_news();
+        Ok(self.lend(len, align)?)
+    }
+
+    fn lend(&mut self, len: usize, align: u64) -> Result<RawLoan, PoolError> {
+        let loan = self.pool.loan(len, align);
         self.tell_retired();
-        Ok(loan)
+        loan
     }
 
     /// What encoders work in.
@@ -110,14 +113,11 @@ impl Outbound {
         if !takes {
             return copies(self);
         }
-        let mut loan = match self.loan_raw(len, align_of_payload::<T>()) {
+        let mut loan = match self.lend(len, align_of_payload::<T>()) {
             Ok(loan) => loan,
             // As long as every ring can take it.
-            Err(LoanError::Pool(_)) if len + PRELUDE_BYTES <= self.max_batch_bytes => {
-                return copies(self);
-            }
-            Err(LoanError::Pool(error)) => return Err(PublishError::Pool(error)),
-            Err(_) => return Err(PublishError::Forked),
+            Err(_) if len + PRELUDE_BYTES <= self.max_batch_bytes => return copies(self),
+            Err(error) => return Err(PublishError::Pool(error)),
         };
         match message.encode(&mut loan, &mut self.scratch) {
             Ok(written) if written == len => {}
@@ -150,15 +150,6 @@ impl Outbound {
     /// A new lane takes part in the pool if its subscriber can.
     pub(super) fn share_pool(&mut self, lane: &mut OutLane) {
         lane.writer.join_pool(&mut self.pool);
-    }
-
-    /// The subscriber of a lane has answered.
-    pub(super) fn attach(&mut self, lane: LaneId, cursor: PeerCursor, peer: Peer, area: PeerArea) {
-        let mut lanes = self.lanes.iter_mut().map(|(_, other)| other);
-        if let Some(lane) = lanes.find(|other| other.lane == lane) {
-            lane.writer.watch(area, &mut self.pool);
-            lane.writer.attach(cursor, peer);
-        }
     }
 
     /// Tells subscribers of memory that was given up.

@@ -62,7 +62,7 @@ pub(super) fn check_room(
             waits.lanes.push(Waiting {
                 deadline,
                 pins,
-                ..Waiting::for_reader(key, lane.lane, seen)
+                ..Waiting::for_reader(key, lane.ring, seen)
             });
         }
     }

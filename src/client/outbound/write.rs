@@ -93,7 +93,11 @@ impl Outbound {
         check_transport(slot, &mut self.unconfirmed)?;
         let topic = slot.reference(id).stamped(stamp);
         let (keys, groups, served) = match &to {
-            To::Rest(served) => (&slot.lanes[*served as usize..], &slot.groups[..], *served),
+            To::Rest(served) => {
+                let (served, keys) = slot.lanes.split_at(*served as usize);
+                let readers = served.iter().map(|key| self.lanes[*key].readers());
+                (keys, &slot.groups[..], readers.sum())
+            }
             To::One(key) => (slice::from_ref(key), &[][..], 0),
             To::Copy(_) => (&[][..], &[][..], 0),
         };
@@ -153,7 +157,7 @@ impl Outbound {
                 && T::ENCODED_LEN.is_some()
                 && encoded.write_at_once(&mut self.lanes[key].writer, topic)
             {
-                delivery.lanes += 1;
+                delivery.lanes += self.lanes[key].readers();
                 continue;
             }
             let wrote = match source {
@@ -168,9 +172,9 @@ impl Outbound {
                 Wrote::Yes => {
                     lane.writer.wake();
                     source = source.or((!encoded.is_pooled()).then_some(key));
-                    delivery.lanes += 1;
+                    delivery.lanes += lane.readers();
                 }
-                Wrote::NoRoom => self.full.push(Full::alone(key, lane.lane)),
+                Wrote::NoRoom => self.full.push(Full::alone(key, lane.ring)),
                 // Nobody has it: the first one would have it otherwise.
                 Wrote::TooLong(len) => {
                     self.full.clear();

@@ -2,7 +2,7 @@
 
 use crate::lane::block::Payload;
 use crate::lane::pool_reader::{PoolReader, find};
-use crate::lane::{CargoError, CargoReceiver, Hold, HoldsUsedUp, LaneError, Next, Reader};
+use crate::lane::{CannotHold, CargoError, CargoReceiver, Hold, LaneError, Next, Reader};
 use crate::message::Timestamp;
 use crate::pool::Chunk;
 use crate::ring::{Kind, Polled, Read, Record};
@@ -24,7 +24,7 @@ impl Reader {
     }
 
     /// Keeps the message beyond its release; `None` if it does not lie in a pool.
-    pub fn hold(&self) -> Result<Option<Hold>, HoldsUsedUp> {
+    pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
         match (&self.pool, &self.message.lent) {
             (Some(pool), Some(lent)) if self.message.kind.is_pooled() => {
                 pool.hold(lent.clone()).map(Some)
@@ -81,6 +81,7 @@ impl Reader {
             record = match self.consumer.poll()? {
                 Polled::Record(record) => record,
                 Polled::Gap(counts) => return Ok(self.gap(counts)),
+                Polled::Switch(switch) => return self.leave_ring(switch),
                 Polled::Empty => return Ok(Next::Empty),
             };
         }

@@ -6,9 +6,10 @@ use crate::pool::SegmentId;
 use crate::ring::{Kind, NoRoom, Position};
 
 impl Writer {
-    /// From now on messages in this pool need not be copied, if the subscriber can get its segments.
+    /// From now on messages in this pool need not be copied, if the subscriber can get its segments. A ring that others may come
+    /// to is for short messages alone.
     pub fn join_pool(&mut self, pool: &mut PoolWriter) {
-        if let Some(cargo) = &self.cargo {
+        if let (Some(cargo), None) = (&self.first.cargo, &self.first.seat) {
             self.pool = Some(pool.add_lane(cargo.clone()));
         }
     }

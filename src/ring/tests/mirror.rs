@@ -130,6 +130,7 @@ proptest! {
                 }
                 Polled::Gap(news) => told += news.total(),
                 Polled::Empty => return false,
+                Polled::Switch(switch) => panic!("{switch:?}"),
             }
             true
         };
@@ -171,7 +172,7 @@ proptest! {
             match rings.consumer.poll() {
                 Ok(Polled::Record(record)) => drop(rings.consumer.release(record)),
                 Ok(Polled::Gap(_)) => {}
-                Ok(Polled::Empty) | Err(_) => break,
+                Ok(Polled::Empty | Polled::Switch(_)) | Err(_) => break,
             }
         }
     }
@@ -327,6 +328,10 @@ impl<F: FnMut()> Read for Watched<F> {
     fn control(&self, word: Control) -> &AtomicU64 {
         self.ring.control(word)
     }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.ring.seat(seat, word)
+    }
 }
 
 impl<F: FnMut()> Write for Watched<F> {
@@ -372,6 +377,7 @@ fn a_reader_that_has_run_dry_is_told_of_a_loss_at_its_place() {
             }
             Polled::Gap(news) => found.borrow_mut().push(format!("gap of {}", news.total())),
             Polled::Empty => return,
+            Polled::Switch(switch) => panic!("{switch:?}"),
         }
     };
     let watched = Watched {

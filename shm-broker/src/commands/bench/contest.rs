@@ -39,6 +39,9 @@ pub struct Contest {
     /// Keeps the sender to one core, each receiver to another.
     #[arg(long)]
     pin: bool,
+    /// Receives a stream message by message, not in runs of those that are there.
+    #[arg(long)]
+    one_by_one: bool,
     #[command(flatten)]
     #[serde(flatten)]
     memory: Memory,
@@ -152,6 +155,7 @@ impl Contest {
             rate: self.rate,
             time: self.seconds / (2 * ROUNDS as u32),
             core: None,
+            one_by_one: self.one_by_one,
             crowded: subscribers as usize + 1 > cores,
             stall: None,
             memory: self.memory,

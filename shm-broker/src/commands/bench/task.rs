@@ -122,6 +122,8 @@ pub struct Task {
     pub time: Duration,
     /// The core that it keeps to.
     pub core: Option<usize>,
+    /// Whether subscribers receive one message at a time, not all that are there.
+    pub one_by_one: bool,
     /// Whether there is a core for everybody.
     pub crowded: bool,
     /// The subscriber that stalls, besides the others.

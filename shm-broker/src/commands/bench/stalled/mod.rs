@@ -143,6 +143,7 @@ impl Stalled {
             rate: Some(self.rate),
             time: self.seconds,
             core: None,
+            one_by_one: true,
             // Others want the publisher's core between two messages.
             crowded: true,
             stall,
