@@ -1,7 +1,8 @@
 //! A camera: frames of 10 MB from one process to three others, each of which wants the latest one.
 //!
-//! `cargo run --release --example camera --features broker [-- SECONDS]`. Whoever is slower than the camera skips frames, by the policy `Conflate`:
-//! it never holds up the camera, nor the other two, and knows how many it has skipped.
+//! `cargo run --release --example camera --features broker [-- SECONDS]`. No frame is copied: the camera writes it where all three read it. Whoever
+//! is slower than the camera passes over frames, and those for which its share of the memory was too small are dropped for it: it never holds up the
+//! camera, nor the other two, and knows how many it has skipped.
 
 mod support;
 
@@ -10,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmain::message::WithTail;
-use ringmain::{Client, Overflow, rkyv};
+use ringmain::{
+    Client, Delivery, Held, Overflow, Publisher, RecvError, ResolvedTopic, Subscriber, rkyv,
+};
 use support::Part;
 
 #[derive(rkyv::Archive, rkyv::Serialize, ringmain::Message)]
@@ -49,6 +52,7 @@ fn camera(client: &Client, part: &Part) -> Result<(), Box<dyn Error>> {
     let builder = client.publisher::<Image>(TOPIC);
     let mut publisher = builder
         .max_message_bytes(Image::TAIL_OFFSET + PIXELS)
+        .pool_bytes(POOL_BYTES)
         .open()?;
     let topic = publisher.resolve(TOPIC)?;
     let mut frame = Frame {
@@ -57,23 +61,22 @@ fn camera(client: &Client, part: &Part) -> Result<(), Box<dyn Error>> {
         height: HEIGHT as u32,
         last: false,
     };
-    // Written where it will be read, or copied from.
-    let mut shoot = |frame: &Frame| {
-        let mut pixels = publisher.loan_with_tail(&topic, frame, PIXELS)?;
-        pixels.fill(frame.number as u8);
-        Ok::<_, Box<dyn Error>>(pixels.publish()?.lanes)
-    };
     // The first frames wait for those who want to see them.
-    while shoot(&frame)? < READERS {
+    while shoot(&mut publisher, &topic, &frame)?.lanes < READERS {
         thread::sleep(Duration::from_millis(10));
     }
     let started = Instant::now();
-    while !frame.last {
+    while started.elapsed() < part.lasts {
         frame.number += 1;
-        frame.last = started.elapsed() >= part.lasts;
-        shoot(&frame)?;
+        shoot(&mut publisher, &topic, &frame)?;
     }
-    let rate = frame.number as f64 / started.elapsed().as_secs_f64();
+    let lasted = started.elapsed();
+    // Whoever has no room for the last one gets it later.
+    frame.last = true;
+    while shoot(&mut publisher, &topic, &frame)?.dropped > 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let rate = frame.number as f64 / lasted.as_secs_f64();
     println!(
         "camera: {} frames of {} MB, {rate:.0} per second",
         frame.number,
@@ -82,23 +85,33 @@ fn camera(client: &Client, part: &Part) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Gives each frame to `look`, which says whether all of its pixels are alike, and gives the first.
+/// Writes a frame where it will be read.
+fn shoot(
+    publisher: &mut Publisher<Image>,
+    topic: &ResolvedTopic,
+    frame: &Frame,
+) -> Result<Delivery, Box<dyn Error>> {
+    let mut pixels = publisher.loan_with_tail(topic, frame, PIXELS)?;
+    pixels.fill(frame.number as u8);
+    Ok(pixels.publish()?)
+}
+
+/// Gives the latest frame to `look`, again and again, which says whether all of its pixels are alike, and gives the first.
 fn reader(
     client: &Client,
     part: &Part,
     look: impl Fn(&[u8]) -> Option<u8>,
 ) -> Result<(), Box<dyn Error>> {
     let builder = client.subscriber::<Image>(TOPIC);
-    let mut subscriber = builder.overflow(Overflow::Conflate).open()?;
+    let mut subscriber = builder.overflow(Overflow::DropNewest).open()?;
     let (mut seen, mut skipped) = (0_u64, 0);
     let mut started = None;
     loop {
-        let sample = subscriber.recv_timeout(PATIENCE)?.ok_or("no frame comes")?;
+        let latest = latest(&mut subscriber, &mut skipped)?;
         let started: Instant = *started.get_or_insert_with(Instant::now);
         seen += 1;
-        skipped += sample.skipped();
-        let frame = sample.header();
-        if look(sample.tail()) != Some(frame.number.to_native() as u8) {
+        let frame = latest.header();
+        if look(latest.tail()) != Some(frame.number.to_native() as u8) {
             return Err(format!("frame {} is not what the camera has seen", frame.number).into());
         }
         if frame.last {
@@ -108,6 +121,30 @@ fn reader(
                 part.role
             );
             return Ok(());
+        }
+    }
+}
+
+/// The newest frame, where the camera has written it; waits if there is none. Those before it count as skipped.
+fn latest(
+    subscriber: &mut Subscriber<Image>,
+    skipped: &mut u64,
+) -> Result<Held<Image>, Box<dyn Error>> {
+    let mut latest = None;
+    loop {
+        let found = match latest {
+            None => subscriber.recv_timeout(PATIENCE),
+            Some(_) => subscriber.try_recv(),
+        };
+        match found {
+            Ok(Some(sample)) => {
+                *skipped += u64::from(latest.is_some());
+                latest = Some(sample.hold()?);
+            }
+            Ok(None) => return latest.ok_or("no frame comes".into()),
+            // There was no room, while this process did something else: whatever comes behind the gap is newer.
+            Err(RecvError::Gap(gap)) => *skipped += gap.lost + u64::from(latest.take().is_some()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -122,5 +159,7 @@ const WIDTH: usize = 4000;
 const HEIGHT: usize = 2500;
 const PIXELS: usize = WIDTH * HEIGHT;
 const READERS: u32 = 3;
+/// Memory for frames: some 25 of them.
+const POOL_BYTES: u64 = 256 << 20;
 /// Of a reader for the next frame.
 const PATIENCE: Duration = Duration::from_secs(30);

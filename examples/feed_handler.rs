@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,10 +20,10 @@ use support::Part;
 #[repr(C)]
 #[message(name = "feed.change", conflate = false)]
 struct Change {
-    /// [`CLEAR`], [`BID`], [`ASK`] or [`END`].
+    /// [`CHECK`], [`CLEAR`], [`BID`], [`ASK`] or [`END`].
     what: u32,
     price: u32,
-    /// What there is at this price from now on; 0 removes it. With [`END`], the book's checksum.
+    /// What there is at this price from now on; 0 removes it. With [`CHECK`], the book's checksum.
     size: u64,
 }
 
@@ -33,6 +33,8 @@ const BID: u32 = 1;
 const ASK: u32 = 2;
 /// No other change comes.
 const END: u32 = 3;
+/// Whoever knows the book has it like this.
+const CHECK: u32 = 4;
 
 /// What is offered, by side and price.
 #[derive(Default)]
@@ -94,11 +96,7 @@ fn end(
     book: &Book,
 ) -> Result<(), Box<dyn Error>> {
     let mut batch = book.told();
-    batch.push(Change {
-        what: END,
-        price: 0,
-        size: book.checksum(),
-    });
+    batch.extend([book.check(), Change::of(END)]);
     while publisher.publish_batch(topic, &batch)?.dropped > 0 {
         thread::sleep(Duration::from_millis(1));
     }
@@ -110,7 +108,7 @@ fn strategy(client: &Client, part: &Part, overflow: Overflow) -> Result<(), Box<
     let mut subscriber = builder.overflow(overflow).open()?;
     // Books that are known; all others wait for the feed to tell them.
     let mut books: BTreeMap<String, Book> = BTreeMap::new();
-    let mut ended = BTreeMap::new();
+    let mut ended = BTreeSet::new();
     let (mut seen, mut used, mut gaps, mut lost) = (0_u64, 0_u64, 0_u64, 0_u64);
     while ended.len() < NAMES.len() {
         let change = match subscriber.recv_timeout(PATIENCE) {
@@ -125,8 +123,8 @@ fn strategy(client: &Client, part: &Part, overflow: Overflow) -> Result<(), Box<
             Err(error) => return Err(error.into()),
         };
         seen += 1;
-        if overflow == Overflow::DropNewest && seen % 4096 == 0 {
-            thread::sleep(Duration::from_millis(5));
+        if overflow == Overflow::DropNewest && seen % 1024 == 0 {
+            thread::sleep(Duration::from_millis(50));
         }
         let name = change.topic().as_str();
         let (what, price, size) = (
@@ -143,17 +141,29 @@ fn strategy(client: &Client, part: &Part, overflow: Overflow) -> Result<(), Box<
         used += 1;
         match what {
             BID | ASK => book.set(what, price, size),
-            END if book.checksum() == size => drop(ended.insert(name.to_owned(), book.0.len())),
-            END => return Err(format!("the book {name} is not what the feed has").into()),
+            CHECK if book.checksum() != size => {
+                return Err(format!("the book {name} is not what the feed has").into());
+            }
+            END => drop(ended.insert(name.to_owned())),
             _ => {}
         }
     }
     println!(
-        "{}: {used} changes, {gaps} gaps of {lost} in all, {} passed over until the next whole book; all books are right in the end",
+        "{}: {used} changes, {gaps} gaps of {lost} in all, {} passed over until the next whole book; all books were right",
         part.role,
         seen - used
     );
     Ok(())
+}
+
+impl Change {
+    fn of(what: u32) -> Self {
+        Self {
+            what,
+            price: 0,
+            size: 0,
+        }
+    }
 }
 
 impl Book {
@@ -179,18 +189,21 @@ impl Book {
         };
     }
 
-    /// All of it, for those who do not know it.
+    /// All of it, for those who do not know it; those who do can see whether they are right.
     fn told(&self) -> Vec<Change> {
-        let clear = Change {
-            what: CLEAR,
-            price: 0,
-            size: 0,
-        };
         let levels = self
             .0
             .iter()
             .map(|(&(what, price), &size)| Change { what, price, size });
-        std::iter::once(clear).chain(levels).collect()
+        let start = [self.check(), Change::of(CLEAR)];
+        start.into_iter().chain(levels).collect()
+    }
+
+    fn check(&self) -> Change {
+        Change {
+            size: self.checksum(),
+            ..Change::of(CHECK)
+        }
     }
 
     fn checksum(&self) -> u64 {

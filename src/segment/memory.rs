@@ -26,8 +26,8 @@ pub struct MemoryOptions {
     /// RLIMIT_MEMLOCK, but for huge pages, which are never swapped out. Off unless set.
     pub lock: bool,
     /// Memory is entered into this process' page tables when it is made or mapped, and not page by page at the first
-    /// message that lies there: the page faults of the first lap. Takes time in proportion to the size, in the control thread. On
-    /// unless unset; Linux before 5.14 does not know it and goes without.
+    /// message that lies there: the page faults of the first lap. Takes time in proportion to the size: in the control thread for rings, for
+    /// the memory of large messages in the thread that needs it first. On unless unset; Linux before 5.14 does not know it and goes without.
     pub prefault: bool,
 }
 
