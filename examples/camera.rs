@@ -51,23 +51,27 @@ fn camera(client: &Client, part: &Part) -> Result<(), Box<dyn Error>> {
         .max_message_bytes(Image::TAIL_OFFSET + PIXELS)
         .open()?;
     let topic = publisher.resolve(TOPIC)?;
-    let mut pixels = vec![0; PIXELS];
     let mut frame = Frame {
         number: 0,
         width: WIDTH as u32,
         height: HEIGHT as u32,
         last: false,
     };
+    // Written where it will be read, or copied from.
+    let mut shoot = |frame: &Frame| {
+        let mut pixels = publisher.loan_with_tail(&topic, frame, PIXELS)?;
+        pixels.fill(frame.number as u8);
+        Ok::<_, Box<dyn Error>>(pixels.publish()?.lanes)
+    };
     // The first frames wait for those who want to see them.
-    while publisher.publish_with_tail(&topic, &frame, &pixels)?.lanes < READERS {
+    while shoot(&frame)? < READERS {
         thread::sleep(Duration::from_millis(10));
     }
     let started = Instant::now();
     while !frame.last {
         frame.number += 1;
         frame.last = started.elapsed() >= part.lasts;
-        pixels.fill(frame.number as u8);
-        publisher.publish_with_tail(&topic, &frame, &pixels)?;
+        shoot(&frame)?;
     }
     let rate = frame.number as f64 / started.elapsed().as_secs_f64();
     println!(

@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use crate::lane::{CannotHold, Hold};
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
@@ -105,6 +106,21 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
     /// with the policy [`Overflow::Conflate`](crate::Overflow::Conflate).
     pub fn skipped(&self) -> u64 {
         self.lane.reader().skipped()
+    }
+
+    /// Keeps it where it is, if it lies in a pool.
+    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, CannotHold> {
+        self.lane.reader().hold()
+    }
+
+    pub(super) fn view(&self) -> NonNull<T::View> {
+        self.view
+    }
+
+    /// What is looked at as the view.
+    pub(super) fn payload(&self) -> &[u8] {
+        // SAFETY: the lane's last poll found it, and `self` keeps it unreleased.
+        unsafe { self.lane.reader().payload() }
     }
 
     /// Whether another member of the queue group may have got it already: it had the message, or could have taken it, when it

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::segment::{ForeignSegment, Kind, SegmentError, SegmentHandle};
+use crate::segment::{ForeignSegment, Kind, MemoryOptions, SegmentError, SegmentHandle};
 use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
 
 /// The publisher's end.
@@ -17,11 +17,13 @@ pub struct CargoSender(CourierSender);
 
 /// The subscriber's end.
 pub struct CargoReceiver {
-    courier: CourierReceiver,
+    courier: Arc<CourierReceiver>,
     /// Memory that has come, and whether it was mapped.
     memory: HashMap<u64, Memory>,
     /// Descriptors that have come, with their numbers, which rise.
     descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
+    /// What is asked of memory that is mapped.
+    options: MemoryOptions,
 }
 
 enum Memory {
@@ -66,6 +68,22 @@ pub enum CargoError {
         /// Its length in bytes.
         len: usize,
     },
+    /// A payload that is not within its memory.
+    #[error("the publisher sent a payload of {len} bytes at {offset} of {segment_bytes}")]
+    Bounds {
+        /// Offset of the payload, in bytes.
+        offset: u64,
+        /// Length of the payload, in bytes.
+        len: u64,
+        /// Bytes of data that the memory has.
+        segment_bytes: u64,
+    },
+    /// A record that names no payload.
+    #[error("the publisher sent a record of {len} bytes that names no payload")]
+    NoPayload {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// More memory than anybody needs.
     #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
     TooMany,
@@ -75,6 +93,12 @@ impl CargoSender {
     /// The publisher's end of a lane with this courier.
     pub fn new(courier: CourierSender) -> Self {
         Self(courier)
+    }
+
+    /// Whether nobody is left who could have got something: the process at the other end has exited, or has given back all that
+    /// came in this lane. Stays so. Does not block.
+    pub fn is_hung_up(&self) -> bool {
+        self.0.is_hung_up()
     }
 
     /// Sends memory of the number `number`. Whether there was room; does not block.
@@ -121,10 +145,17 @@ impl CargoReceiver {
     /// The subscriber's end of a lane with this courier.
     pub fn new(courier: CourierReceiver) -> Self {
         Self {
-            courier,
+            courier: Arc::new(courier),
             memory: HashMap::new(),
             descriptors: VecDeque::new(),
+            options: MemoryOptions::default(),
         }
+    }
+
+    /// Asks this of all memory that is mapped.
+    pub fn with_memory(mut self, options: MemoryOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The memory of this number, mapped when it is asked for first. At most `max_len` bytes.
@@ -137,12 +168,19 @@ impl CargoReceiver {
         kind: Kind,
         max_len: u64,
     ) -> Result<Arc<ForeignSegment>, CargoError> {
+        if let Some(Memory::Mapped(mapped)) = self.memory.get(&number) {
+            return Ok(mapped.clone());
+        }
         if !self.memory.contains_key(&number) {
             self.take_in()?;
         }
         let mapped = match self.memory.remove(&number) {
             Some(Memory::Mapped(mapped)) => mapped,
-            Some(Memory::Handle(handle)) => Arc::new(ForeignSegment::open(handle, kind, max_len)?),
+            Some(Memory::Handle(handle)) => {
+                let segment = ForeignSegment::open(handle, kind, max_len)?;
+                segment.settle(self.options)?;
+                Arc::new(segment)
+            }
             None => {
                 return Err(CargoError::Missing {
                     what: "memory",
@@ -155,8 +193,23 @@ impl CargoReceiver {
     }
 
     /// The memory of this number is given up.
-    pub fn retire(&mut self, number: u64) {
-        self.memory.remove(&number);
+    ///
+    /// # Errors
+    /// Any of [`CargoError`] but `Segment`.
+    pub fn retire(&mut self, number: u64) -> Result<(), CargoError> {
+        if !self.memory.contains_key(&number) {
+            self.take_in()?;
+        }
+        let missing = CargoError::Missing {
+            what: "memory",
+            number,
+        };
+        self.memory.remove(&number).map(drop).ok_or(missing)
+    }
+
+    /// As long as it is kept the publisher is told that somebody is there ([`CargoSender::is_hung_up`]).
+    pub fn presence(&self) -> Arc<CourierReceiver> {
+        self.courier.clone()
     }
 
     /// The descriptors of this number. Those of lower numbers belong to messages that have not come, and are closed.
@@ -264,7 +317,8 @@ mod tests {
             let memory = receiver.memory(number, Kind::Pool, 1 << 20).unwrap();
             assert_eq!(memory.data_len(), 8192);
         }
-        receiver.retire(3);
+        receiver.retire(3).unwrap();
+        assert!(receiver.retire(3).is_err());
         assert!(matches!(
             receiver.memory(3, Kind::Pool, 1 << 20),
             Err(CargoError::Missing { number: 3, .. })

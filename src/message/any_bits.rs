@@ -116,6 +116,21 @@ pub(super) fn values_of<T: Describe>(bytes: &[u8]) -> Result<&[T], ViewError> {
     Ok(unsafe { slice::from_raw_parts(bytes.as_ptr().cast(), len) })
 }
 
+/// Bytes that nobody else has, to be written as values.
+///
+/// # Errors
+/// As [`values_of`].
+#[inline]
+pub(super) fn values_of_mut<T: Describe>(bytes: &mut [u8]) -> Result<&mut [T], ViewError> {
+    const { check::<T>() };
+    if bytes.is_empty() {
+        return Ok(&mut []);
+    }
+    let len = count_of::<T>(bytes.as_ptr(), bytes.len())?;
+    // SAFETY: as in `values_of`; whatever is written leaves bytes behind, since a value has no padding.
+    Ok(unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) })
+}
+
 #[inline]
 fn count_of<T>(start: *const u8, len_bytes: usize) -> Result<usize, ViewError> {
     let size_bytes = size_of::<T>();

@@ -98,6 +98,8 @@ where
 {
     type View = TailView<H, E, ALIGN>;
 
+    const ALIGN_BYTES: usize = if ALIGN > 64 { ALIGN } else { 64 };
+
     const CONFLATES: bool = H::CONFLATES;
 
     fn message_type() -> &'static MessageType {
@@ -152,6 +154,8 @@ where
     E: Describe,
 {
     type View = TailView<H, E, ALIGN>;
+
+    const ALIGN_BYTES: usize = WithTail::<H, E, ALIGN>::ALIGN_BYTES;
 
     fn message_type() -> &'static MessageType {
         WithTail::<H, E, ALIGN>::message_type()

@@ -3,6 +3,7 @@
 mod bounded;
 mod doomed;
 mod forking;
+mod lending;
 mod looker;
 mod many_async;
 mod quiet;
@@ -44,6 +45,13 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         }
         ("seeded", [address, topic, seed, end]) => {
             seeded::seeded(address, topic, seed.parse().unwrap(), end, script);
+        }
+        ("holder", [address, pattern, count]) => {
+            lending::holder(address, pattern, count.parse().unwrap(), script);
+        }
+        ("lender", [address, topic, count, len]) => {
+            let (count, len) = (count.parse().unwrap(), len.parse().unwrap());
+            lending::lender(address, topic, count, len, script);
         }
         ("keeper", [address, topic]) => looker::keeper(address, topic, script),
         ("looker", [address, topic]) => looker::looker(address, topic, script),

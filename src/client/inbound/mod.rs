@@ -292,12 +292,18 @@ impl Inbound {
         let lane = &mut self.lanes[self.turn];
         lane.reader.publish_cursor();
         // Before the last look: what the publisher did before it closed is visible then.
-        let ending = lane.ending();
-        if ending.is_some() {
+        let mut ending = lane.ending();
+        while ending.is_some() {
+            let rings = lane.reader.rings();
             let last = lane.reader.next()?;
             if last != Next::Empty {
                 return Ok(last);
             }
+            if lane.reader.rings() == rings {
+                break;
+            }
+            // It was another ring that has ended.
+            ending = lane.ending();
         }
         let next = lane.reader.next_loss()?;
         if next == Next::Empty {

@@ -7,7 +7,7 @@ use slab::Slab;
 use crate::lane::Attached;
 use crate::message::Message;
 
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, To};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way};
 
 impl Outbound {
     /// Publishes a message with this attached.
@@ -25,7 +25,7 @@ impl Outbound {
         let attached = attach(self.next_parcel)?;
         self.next_parcel = attached.next();
         self.attached = Some(Arc::new(attached));
-        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0));
+        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0), Way::Any);
         self.attached = None;
         if delivery.is_err() {
             for (_, lane) in &mut self.lanes {
@@ -44,8 +44,8 @@ pub(super) fn attach_to_next<'a>(
     copies: Option<&str>,
 ) -> Result<(), PublishError> {
     let mut ours = keys.clone();
-    let cannot = ours.find(|key| !lanes[**key].writer.takes_attachments());
-    let cannot = cannot.map(|key| &*lanes[*key].subscriber).or(copies);
+    let cannot = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
+    let cannot = cannot.or(copies);
     if let Some(receiver) = cannot {
         let receiver = receiver.to_owned();
         return Err(PublishError::CannotAttach { receiver });

@@ -4,7 +4,9 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Serialize};
 
 use super::encoded;
-use crate::message::{Describe as _, Message as _, MessageType, Slice, ViewError, WithTail};
+use crate::message::{
+    Describe as _, Lend as _, Message as _, MessageType, Slice, ViewError, WithTail,
+};
 use crate::{Describe, Message};
 
 #[derive(Archive, Serialize, Message, Clone, Copy, Debug, PartialEq)]
@@ -169,6 +171,43 @@ fn the_identity_covers_header_elements_and_alignment() {
         ints.difference(floats).unwrap().to_string(),
         "field `tail` at offset 0 is u32 here, f32 there"
     );
+}
+
+#[derive(Archive, Serialize, Message, Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+#[message(name = "test.level")]
+struct Level {
+    price: f64,
+    sizes: [u32; 2],
+}
+
+#[test]
+fn what_is_written_in_place_is_what_is_read() {
+    let mut bytes = AlignedVec::<16>::new();
+    bytes.resize(16, 0xff);
+    let level = Level::content_mut(&mut bytes).unwrap();
+    *level = Level {
+        price: 1.5,
+        sizes: [1, 2],
+    };
+    assert_eq!(Level::content(&bytes).unwrap().sizes, [1, 2]);
+    assert_eq!(Level::view(&bytes).unwrap().price, 1.5);
+    for wrong in [0, 8, 15, 32] {
+        bytes.resize(wrong, 0);
+        assert!(Level::content_mut(&mut bytes).is_err(), "{wrong}");
+        assert!(Level::content(&bytes).is_err(), "{wrong}");
+    }
+
+    let mut bytes = encoded(&image(3));
+    Image::content_mut(&mut bytes).unwrap()[2] = 9;
+    assert_eq!(Image::content(&bytes).unwrap(), [0, 1, 9]);
+    assert_eq!(Image::view(&bytes).unwrap().tail(), [0, 1, 9]);
+    assert!(Image::content_mut(&mut bytes[..63]).is_err());
+
+    let mut bytes = encoded(Slice::new(&[0.5_f64, 0.0]));
+    Slice::<f64>::content_mut(&mut bytes).unwrap()[1] = 2.0;
+    assert_eq!(Slice::<f64>::view(&bytes).unwrap(), [0.5, 2.0]);
+    assert!(Slice::<f64>::content_mut(&mut bytes[4..12]).is_err());
 }
 
 #[cfg(feature = "json")]

@@ -159,7 +159,7 @@ fn cursor_page() -> Vec<u8> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let own = maps
         .lines()
-        .filter(|line| line.contains(" rw-s ") && line.contains("/memfd:ringmain"));
+        .filter(|line| line.contains(" rw-s ") && line.contains("/memfd:ringmain ("));
     let ranges = own.map(|line| {
         let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
         u64::from_str_radix(start, 16).unwrap()..u64::from_str_radix(end, 16).unwrap()

@@ -15,6 +15,7 @@ pub fn write(folder: &Path, all: &[Results], about: &str) -> Result<()> {
     let plots = folder.join(PLOTS);
     fs::create_dir_all(&plots)?;
     let mut text = format!("\n{about}\n");
+    let names = contenders(all);
     for workload in WORKLOADS {
         let of_workload: Vec<&Results> = all
             .iter()
@@ -24,13 +25,17 @@ pub fn write(folder: &Path, all: &[Results], about: &str) -> Result<()> {
             continue;
         }
         text += &format!("\n### {}\n", title(workload));
-        for (name, plot) in plots_of(workload, &of_workload) {
+        for (name, plot) in plots_of(workload, &names, &of_workload) {
             plot.write(&plots.join(&name))?;
             text += &format!("\n![{}]({PLOTS}/{name})\n", plot.title);
         }
         for (figure, what) in report::ratios_of_workload(workload) {
             text += &format!("\n{what}\n\n");
             text += &report::ratios(all, workload, figure).markdown();
+        }
+        if workload == Workload::Rtt {
+            text += "\nWhat it takes to hand over a large message:\n\n";
+            text += &report::handing_over(all).markdown();
         }
         if workload == Workload::Fanout {
             text += "\nWhat each further subscriber costs:\n\n";
@@ -43,6 +48,8 @@ pub fn write(folder: &Path, all: &[Results], about: &str) -> Result<()> {
             text += "\n</details>\n";
         }
     }
+    text += "\n### Where we lose\n\n";
+    text += &report::losses(all).markdown();
     let path = folder.join("performance.md");
     let document = fs::read_to_string(&path)?;
     let (before, rest) = document
@@ -54,7 +61,7 @@ pub fn write(folder: &Path, all: &[Results], about: &str) -> Result<()> {
 }
 
 /// One plot of those who are busy while they wait, one of the others; of streams one of all.
-fn plots_of(workload: Workload, all: &[&Results]) -> Vec<(String, Plot)> {
+fn plots_of(workload: Workload, names: &[&str], all: &[&Results]) -> Vec<(String, Plot)> {
     let parts: &[(&str, &str, Takes)] = match workload {
         Workload::Rtt => &[
             ("rtt-busy.svg", "receivers poll", Row::is_busy),
@@ -74,7 +81,7 @@ fn plots_of(workload: Workload, all: &[&Results]) -> Vec<(String, Plot)> {
             title: format!("{}: {how}", title(workload)),
             figure,
             cases: all.iter().map(|results| results.case.name()).collect(),
-            lines: lines(all, takes),
+            lines: lines(names, all, takes),
         };
         (file.to_string(), plot)
     });
@@ -85,24 +92,32 @@ fn plots_of(workload: Workload, all: &[&Results]) -> Vec<(String, Plot)> {
 type Takes = fn(&Row) -> bool;
 
 /// A line for each contender: its best row of each case.
-fn lines(all: &[&Results], takes: &Takes) -> Vec<Line> {
-    let mut names: Vec<&str> = Vec::new();
-    for row in all.iter().flat_map(|results| &results.rows) {
-        let name = row.mode.contender.as_str();
-        if takes(row) && !names.contains(&name) {
-            names.push(name);
-        }
-    }
+fn lines(names: &[&str], all: &[&Results], takes: &Takes) -> Vec<Line> {
     let values = |name: &str, results: &Results| {
         let of_name = |row: &&Row| row.mode.contender == name && takes(row);
         let best = results.best(results.rows.iter().filter(of_name))?;
         best.spread(Figure::main(&results.case))
     };
-    let lines = names.into_iter().map(|name| Line {
-        name: name.to_owned(),
+    let lines = names.iter().enumerate().map(|(color, name)| Line {
+        name: (*name).to_owned(),
+        color,
         values: all.iter().map(|results| values(name, results)).collect(),
     });
-    lines.collect()
+    lines
+        .filter(|line| line.values.iter().any(Option::is_some))
+        .collect()
+}
+
+/// Each name once, so that each has one color in all plots.
+fn contenders(all: &[Results]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in all.iter().flat_map(|results| &results.rows) {
+        let name = row.mode.contender.as_str();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn title(workload: Workload) -> &'static str {

@@ -176,7 +176,8 @@ impl Results {
     }
 }
 
-fn is_limit(name: &str) -> bool {
+/// Whether a contender is what the machine can do.
+pub fn is_limit(name: &str) -> bool {
     [RAW, RAW_BATCH].contains(&name)
 }
 
@@ -187,3 +188,74 @@ fn is_limit_of(name: &str, own: &Row) -> bool {
 
 const RAW: &str = "raw";
 const RAW_BATCH: &str = "raw-batch";
+
+#[cfg(test)]
+mod tests {
+    use compare_harness::{Touch, Workload};
+
+    use super::*;
+
+    fn row(contender: &str, wait: Wait, rates: &[Option<f64>]) -> Row {
+        let rounds = rates.iter().map(|rate| {
+            rate.map(|msgs_per_s| Figures {
+                msgs_per_s,
+                ..Figures::default()
+            })
+        });
+        Row {
+            mode: Mode::new(contender, wait, &[Workload::Throughput]),
+            rounds: rounds.collect(),
+        }
+    }
+
+    fn results(rows: Vec<Row>) -> Results {
+        let case = Case {
+            workload: Workload::Throughput,
+            fanout: 1,
+            size_bytes: 64,
+            touch: Touch::Full,
+        };
+        Results { case, rows }
+    }
+
+    #[test]
+    fn a_ratio_is_of_rounds_in_which_both_ran() {
+        let one = row("one", Wait::Spin, &[Some(8.0), None, Some(2.0), Some(6.0)]);
+        let other = row(
+            "other",
+            Wait::Spin,
+            &[Some(4.0), Some(1.0), Some(4.0), None],
+        );
+        let ratio = one.ratio(&other, Figure::Rate).unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (1.25, 0.5, 2.0));
+        assert_eq!(one.ratio(&other, Figure::P50), None);
+    }
+
+    #[test]
+    fn a_rival_is_the_best_of_those_that_are_as_busy() {
+        let results = results(vec![
+            row("ringmain", Wait::Spin, &[Some(5.0)]),
+            row("ringmain", Wait::Park, &[Some(5.0)]),
+            row("ringmain-batch", Wait::Spin, &[Some(5.0)]),
+            row("raw", Wait::Spin, &[Some(7.0)]),
+            row("raw", Wait::Yield, &[Some(9.0)]),
+            row("raw-batch", Wait::Spin, &[Some(11.0)]),
+            row("both", Wait::Spin, &[Some(3.0)]),
+            row("both", Wait::Yield, &[Some(4.0)]),
+            row("both", Wait::Async, &[Some(6.0)]),
+            row("sleeper", Wait::Park, &[Some(1.0)]),
+        ]);
+        let rivals = |own: usize| {
+            let rivals = results.rivals(&results.rows[own]);
+            let described = rivals.into_iter().map(|row| {
+                let rate = row.spread(Figure::Rate).unwrap().median;
+                (row.mode.contender.as_str(), rate)
+            });
+            described.collect::<Vec<_>>()
+        };
+        assert_eq!(rivals(0), [("raw", 7.0), ("both", 4.0), ("sleeper", 1.0)]);
+        // Nobody of raw sleeps: then the best of all.
+        assert_eq!(rivals(1), [("raw", 9.0), ("both", 6.0), ("sleeper", 1.0)]);
+        assert_eq!(rivals(2)[0], ("raw-batch", 11.0));
+    }
+}

@@ -102,6 +102,14 @@ fn main() -> Result<()> {
     if let Some(folder) = &options.docs {
         docs::write(folder, &all, &options.about(all_cores.len()))?;
     }
+    let rows = all.iter().flat_map(|results| &results.rows);
+    let ours = rows.filter(|row| row.is_ringmain());
+    let missing = ours.map(|row| row.sum(|figures| figures.lost + figures.corrupt));
+    let missing: u64 = missing.sum();
+    ensure!(
+        missing == 0,
+        "{missing} of our messages were lost or corrupt"
+    );
     Ok(())
 }
 
@@ -147,11 +155,17 @@ fn print_ratios(all: &[Results]) {
             println!("\n{workload:?}. {what}\n");
             print!("{}", report::ratios(all, workload, figure).markdown());
         }
+        if workload == Workload::Rtt {
+            println!();
+            print!("{}", report::handing_over(all).markdown());
+        }
         if workload == Workload::Fanout {
             println!();
             print!("{}", report::per_subscriber(all).markdown());
         }
     }
+    println!("\nWhere we lose\n");
+    print!("{}", report::losses(all).markdown());
 }
 
 impl Options {

@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::SegmentValue;
 use plotters::element::{Circle, PathElement};
 use plotters::prelude::{
-    BLACK, ChartBuilder, Color, IntoDrawingArea, IntoLogRange, IntoSegmentedCoord, Palette,
-    Palette99, SVGBackend, SeriesLabelPosition, WHITE,
+    ChartBuilder, Color, IntoDrawingArea, IntoFont, IntoLogRange, IntoSegmentedCoord, Palette,
+    Palette99, SVGBackend, Text, WHITE,
 };
 
 use crate::figures::Spread;
@@ -25,6 +25,8 @@ pub struct Plot {
 /// One contender.
 pub struct Line {
     pub name: String,
+    /// Number of its color.
+    pub color: usize,
     /// One for each case.
     pub values: Vec<Option<Spread>>,
 }
@@ -48,15 +50,14 @@ impl Plot {
         let most = spreads().map(|spread| spread.max).fold(0.0, f64::max);
         let area = SVGBackend::new(path, (960, 540)).into_drawing_area();
         area.fill(&WHITE)?;
+        let (area, legend) = area.split_horizontally(780);
         let mut chart = ChartBuilder::on(&area)
             .caption(&self.title, ("sans-serif", 20))
             .margin(12)
-            // The legend lies there.
-            .margin_right(200)
             .x_label_area_size(36)
             .y_label_area_size(72)
             .build_cartesian_2d(
-                (0..self.cases.len()).into_segmented(),
+                (0..self.cases.len() - 1).into_segmented(),
                 (least / 1.5..most * 1.5).log_scale(),
             )?;
         chart
@@ -70,7 +71,7 @@ impl Plot {
             .y_desc(self.figure)
             .draw()?;
         for (number, line) in self.lines.iter().enumerate() {
-            let color = Palette99::pick(number).to_rgba();
+            let color = Palette99::pick(line.color).to_rgba();
             let values = line.values.iter().enumerate();
             let known: Vec<_> = values
                 .filter_map(|(case, spread)| Some((case, (*spread)?)))
@@ -78,24 +79,19 @@ impl Plot {
             let medians = known
                 .iter()
                 .map(|(case, spread)| (SegmentValue::CenterOf(*case), spread.median));
-            let path = PathElement::new(medians.clone().collect::<Vec<_>>(), color.stroke_width(2));
-            chart
-                .draw_series([path])?
-                .label(&line.name)
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))
-                });
+            let path: Vec<_> = medians.clone().collect();
+            chart.draw_series([PathElement::new(path, color.stroke_width(2))])?;
             chart.draw_series(medians.map(|point| Circle::new(point, 3, color.filled())))?;
             chart.draw_series(known.iter().map(|(case, spread)| {
                 let place = SegmentValue::CenterOf(*case);
                 PathElement::new([(place.clone(), spread.min), (place, spread.max)], color)
             }))?;
+            let height = 60 + 22 * number as i32;
+            let stroke = color.stroke_width(3);
+            legend.draw(&PathElement::new([(4, height), (24, height)], stroke))?;
+            let font = ("sans-serif", 15).into_font();
+            legend.draw(&Text::new(line.name.as_str(), (32, height - 6), font))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::Coordinate(680, 0))
-            .border_style(BLACK.mix(0.0))
-            .draw()?;
         area.present()?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use compare_harness::{Touch, Wait, Workload};
 use serde_json::{Map, Value, json};
 
-use crate::figures::{Figure, Results, Row, Spread};
+use crate::figures::{Figure, Results, Row, Spread, is_limit};
 use crate::table::{Table, digits, rate, time};
 
 /// The rows of one case, the best first within a way of waiting.
@@ -12,6 +12,7 @@ pub fn figures(results: &Results) -> Table {
     let mut heading = vec!["contender", "waits", "pinned"];
     heading.extend(match is_rtt {
         true => &["p50", "from", "to", "p99"][..],
+        false if results.case.fanout > 1 => &["deliveries/s", "from", "to", "GB/s", "lost"],
         false => &["messages/s", "from", "to", "GB/s", "lost"],
     });
     heading.extend(["processors", "memory"]);
@@ -95,9 +96,70 @@ pub fn ratios(all: &[Results], workload: Workload, figure: Figure) -> Table {
                 let ratio = rival.and_then(|rival| own.ratio(rival, figure));
                 ratio.map(of_spread).unwrap_or_default()
             });
-            let pinned = if own.mode.pinned { ", pinned" } else { "" };
-            let own_name = format!("{}, {}{pinned}", name(own), wait(own.mode.wait));
-            table.row([results.case.name(), own_name].into_iter().chain(cells));
+            table.row(
+                [results.case.name(), described(own)]
+                    .into_iter()
+                    .chain(cells),
+            );
+        }
+    }
+    table
+}
+
+/// Where another library is better than the best that we have for receivers that poll, or for those that sleep.
+pub fn losses(all: &[Results]) -> Table {
+    let mut table = Table::new([
+        "workload",
+        "message",
+        "ringmain",
+        "better",
+        "by a factor of",
+    ]);
+    for results in all {
+        let figure = Figure::main(&results.case);
+        for is_busy in [true, false] {
+            let ours = |row: &&Row| row.is_ringmain() && row.is_busy() == is_busy;
+            let Some(own) = results.best(results.rows.iter().filter(ours)) else {
+                continue;
+            };
+            let rivals = results.rivals(own).into_iter();
+            for rival in rivals.filter(|rival| !is_limit(&rival.mode.contender)) {
+                let factor = rival.ratio(own, figure).map(|ratio| match figure {
+                    Figure::Rate => ratio.median,
+                    Figure::P50 | Figure::P99 => 1.0 / ratio.median,
+                });
+                if let Some(factor) = factor.filter(|factor| *factor > 1.0) {
+                    let workload = format!("{:?}", results.case.workload).to_lowercase();
+                    table.row([
+                        workload,
+                        results.case.name(),
+                        described(own),
+                        described(rival),
+                        digits(factor),
+                    ]);
+                }
+            }
+        }
+    }
+    table
+}
+
+/// What our round trips with messages of which one line is touched take, beside those with messages that are not longer.
+pub fn handing_over(all: &[Results]) -> Table {
+    let mut table = Table::new(["ringmain", "message", "its p50 / that of 64 B"]);
+    let is_small = |results: &&Results| results.case.size_bytes == 64;
+    let small = all
+        .iter()
+        .filter(|results| results.case.is_rtt())
+        .find(is_small);
+    let is_large = |results: &&Results| results.case.is_rtt() && results.case.touch == Touch::Line;
+    for large in all.iter().filter(is_large) {
+        for row in large.rows.iter().filter(|row| row.is_ringmain()) {
+            let same = |other: &&Row| other.mode == row.mode;
+            let other = small.and_then(|small| small.rows.iter().find(same));
+            if let Some(ratio) = other.and_then(|other| row.ratio(other, Figure::P50)) {
+                table.row([described(row), large.case.name(), of_spread(ratio)]);
+            }
         }
     }
     table
@@ -207,6 +269,12 @@ pub fn name(row: &Row) -> String {
         "" => row.mode.contender.clone(),
         variant => format!("{} ({variant})", row.mode.contender),
     }
+}
+
+/// The same, with how it waits and where.
+fn described(row: &Row) -> String {
+    let pinned = if row.mode.pinned { ", pinned" } else { "" };
+    format!("{}, {}{pinned}", name(row), wait(row.mode.wait))
 }
 
 pub fn wait(wait: Wait) -> &'static str {

@@ -115,6 +115,7 @@ fn figures(told: &[Told], fanout: usize, time: Duration) -> Result<Figures> {
                 count,
                 corrupt,
             } => {
+                ensure!(count > 0, "no answer came in time");
                 figures.p50_ns = Some(p50_ns);
                 figures.p99_ns = Some(p99_ns);
                 figures.msgs_per_s = count as f64 / time.as_secs_f64();

@@ -1,22 +1,30 @@
 //! The messages as types of the bus.
 
+use anyhow::Result;
 use rend::u64_le;
 use ringmain::message::{Bytes, Message};
-use ringmain::rkyv;
+use ringmain::{Delivery, Publisher, ResolvedTopic, rkyv};
 use zerocopy::IntoBytes;
 
 /// A type of messages, whose values are written and read as bytes.
 pub trait Body: Message {
-    /// What holds a message while it is written.
+    /// What a message is made from.
     type Draft;
     fn draft(len_bytes: usize) -> Self::Draft;
-    fn bytes_of(draft: &mut Self::Draft) -> &mut [u8];
-    fn message(draft: &Self::Draft) -> &Self;
+    /// Writes a message, and publishes it.
+    fn publish(
+        publisher: &mut Publisher<Self>,
+        topic: &ResolvedTopic,
+        draft: &mut Self::Draft,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Delivery>;
     fn bytes(view: &Self::View) -> &[u8];
 }
 
 /// Types that can be published in batches.
-pub trait SizedBody: Body<Draft = Self> + Sized {}
+pub trait SizedBody: Body<Draft = Self> + Sized {
+    fn bytes_of(&mut self) -> &mut [u8];
+}
 
 macro_rules! block {
     ($($block:ident: $words:literal, $name:literal;)+) => {$(
@@ -36,13 +44,14 @@ macro_rules! block {
             }
 
             #[inline(always)]
-            fn bytes_of(draft: &mut Self) -> &mut [u8] {
-                draft.words.as_mut_bytes()
-            }
-
-            #[inline(always)]
-            fn message(draft: &Self) -> &Self {
-                draft
+            fn publish(
+                publisher: &mut Publisher<Self>,
+                topic: &ResolvedTopic,
+                draft: &mut Self,
+                fill: impl FnOnce(&mut [u8]),
+            ) -> Result<Delivery> {
+                fill(draft.bytes_of());
+                Ok(publisher.publish_to(topic, draft)?)
             }
 
             #[inline(always)]
@@ -52,7 +61,12 @@ macro_rules! block {
             }
         }
 
-        impl SizedBody for $block {}
+        impl SizedBody for $block {
+            #[inline(always)]
+            fn bytes_of(&mut self) -> &mut [u8] {
+                self.words.as_mut_bytes()
+            }
+        }
     )+};
 }
 
@@ -62,20 +76,24 @@ block! {
     Block1024: 128, "compare.1024";
 }
 
-/// Any other length.
+/// Any other length: written where it will be read.
 impl Body for Bytes {
-    type Draft = Vec<u8>;
+    /// Its length.
+    type Draft = usize;
 
-    fn draft(len_bytes: usize) -> Vec<u8> {
-        vec![0; len_bytes]
+    fn draft(len_bytes: usize) -> usize {
+        len_bytes
     }
 
-    fn bytes_of(draft: &mut Vec<u8>) -> &mut [u8] {
-        draft
-    }
-
-    fn message(draft: &Vec<u8>) -> &Self {
-        Self::new(draft)
+    fn publish(
+        publisher: &mut Publisher<Self>,
+        topic: &ResolvedTopic,
+        draft: &mut usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Delivery> {
+        let mut loan = publisher.loan(topic, *draft)?;
+        fill(&mut loan);
+        Ok(loan.publish()?)
     }
 
     fn bytes(view: &[u8]) -> &[u8] {

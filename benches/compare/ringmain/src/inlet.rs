@@ -1,6 +1,7 @@
 //! Subscribers as inlets.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::Result;
 use compare_harness::{AsyncInlet, Inlet, Polling, Task, Wait as Waiting, Workload};
@@ -15,6 +16,7 @@ use crate::body::Body;
 pub struct Blocking<B: Body + ?Sized> {
     subscriber: Subscriber<B>,
     wait: Waiting,
+    is_stream: bool,
 }
 
 /// Receives in futures.
@@ -43,31 +45,12 @@ impl<B: Body + ?Sized> Blocking<B> {
         Ok(Self {
             subscriber: subscribe(client, topic, wait)?,
             wait: task.mode.wait,
+            is_stream: task.workload != Workload::Rtt,
         })
-    }
-
-    /// Looks again and again, offering the core to others.
-    #[inline(always)]
-    fn poll(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool> {
-        let mut polling = Polling::new(self.wait);
-        loop {
-            match self.subscriber.try_recv() {
-                Ok(Some(sample)) => {
-                    take(B::bytes(&sample));
-                    return Ok(true);
-                }
-                Ok(None) => {}
-                Err(RecvError::Gap(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if !polling.pause() {
-                return Ok(false);
-            }
-        }
     }
 }
 
-/// Hands a message over. A gap is nothing: the numbers of the messages tell how many are missing.
+/// Hands a message over.
 #[inline(always)]
 fn hand_over<B: Body + ?Sized>(
     received: Result<Sample<'_, B>, RecvError>,
@@ -78,18 +61,42 @@ fn hand_over<B: Body + ?Sized>(
             take(B::bytes(&sample));
             Ok(true)
         }
-        Err(RecvError::Gap(_)) => Ok(true),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl<B: Body + ?Sized> Blocking<B> {
+    /// Looks again and again, offering the core to others.
+    #[inline(always)]
+    fn poll(&mut self, mut take: impl FnMut(&Sample<'_, B>)) -> Result<usize, RecvError> {
+        let mut polling = Polling::new(self.wait);
+        loop {
+            let count = self.subscriber.poll(MOST_AT_ONCE, &mut take)?;
+            if count > 0 || !polling.pause() {
+                return Ok(count);
+            }
+        }
     }
 }
 
 impl<B: Body + ?Sized> Inlet for Blocking<B> {
     #[inline(always)]
-    fn receive(&mut self, take: impl FnMut(&[u8])) -> Result<bool> {
-        if self.wait == Waiting::Yield {
-            return self.poll(take);
+    fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool> {
+        if !self.is_stream {
+            return hand_over(self.subscriber.recv(), take);
         }
-        hand_over(self.subscriber.recv(), take)
+        let take = |sample: &Sample<'_, B>| take(B::bytes(sample));
+        let taken = match self.wait {
+            Waiting::Yield => self.poll(take),
+            // Nothing is lost: the last message comes.
+            _ => (self.subscriber).poll_timeout(MOST_AT_ONCE, Duration::MAX, take),
+        };
+        match taken {
+            Ok(count) => Ok(count > 0),
+            // The numbers of the messages tell how many are missing.
+            Err(RecvError::Gap(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -132,3 +139,5 @@ impl<B: Body + ?Sized> AsyncInlet for InReactor<B> {
         }
     }
 }
+
+const MOST_AT_ONCE: usize = 256;

@@ -23,15 +23,13 @@ pub struct Batches<B: SizedBody> {
 
 impl<B: Body + ?Sized> Single<B> {
     pub fn open(client: &Client, topic: &str, task: &Task) -> Result<Self> {
-        let message_bytes = task.size_bytes + HEADER_BYTES;
+        // What a subscriber may have unread of large messages is a share of this; as many bytes as a ring has, or four messages, so
+        // that both sides can be at work in memory that caches still hold.
+        let share = USUAL_RING_BYTES.max(4 * (task.size_bytes + PAGE_BYTES));
         let mut builder = client
             .publisher::<B>(topic)
-            .max_message_bytes(message_bytes);
-        // At least four messages, so that both sides can be at work.
-        let ring_bytes = (4 * message_bytes).next_power_of_two();
-        if ring_bytes > USUAL_RING_BYTES {
-            builder = builder.ring_bytes(ring_bytes);
-        }
+            .max_message_bytes(task.size_bytes + HEADER_BYTES)
+            .pool_bytes((share * (task.subscribers + 1)) as u64);
         if matches!(task.mode.wait, Wait::Spin | Wait::Yield) {
             builder = builder.retry(Retry::Yield);
         }
@@ -59,9 +57,7 @@ fn expect(delivery: Delivery, subscribers: usize) -> Result<()> {
 impl<B: Body + ?Sized> Outlet for Single<B> {
     #[inline(always)]
     fn send(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<()> {
-        fill(B::bytes_of(&mut self.draft));
-        let message = B::message(&self.draft);
-        let delivery = self.publisher.publish_to(&self.topic, message)?;
+        let delivery = B::publish(&mut self.publisher, &self.topic, &mut self.draft, fill)?;
         expect(delivery, self.subscribers)
     }
 }
@@ -86,7 +82,7 @@ impl<B: SizedBody> Batches<B> {
 impl<B: SizedBody> Outlet for Batches<B> {
     #[inline(always)]
     fn send(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<()> {
-        fill(B::bytes_of(&mut self.drafts[self.filled]));
+        fill(self.drafts[self.filled].bytes_of());
         self.filled += 1;
         match self.filled == BATCH {
             true => self.flush(),
@@ -114,5 +110,6 @@ impl<B: SizedBody> Outlet for Batches<B> {
 const BATCH: usize = 32;
 /// What a message may have beside its bytes.
 const HEADER_BYTES: usize = 64;
-/// What a ring has by default, which is best for small messages.
+const PAGE_BYTES: usize = 4096;
+/// What a ring has by default.
 const USUAL_RING_BYTES: usize = 512 * 1024;
