@@ -227,7 +227,7 @@ impl ring::Write for OwnMedium {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; it reads and writes nothing, and does not fault. Processors that do not know it pass over it.
         unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) self.view.ring.as_ptr().wrapping_add(offset), options(nostack, preserves_flags));
+            std::arch::asm!("prefetchw [{} + {}]", in(reg) self.view.ring.as_ptr(), in(reg) offset, options(nostack, preserves_flags));
         }
     }
 

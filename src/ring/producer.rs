@@ -156,7 +156,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if !fits {
             return None;
         }
-        if self.cleared.0 > committed && self.cleared.0 < end {
+        if end > self.cleared.0 {
             self.cleared = Position(0);
         }
         Some(Slot {

@@ -35,7 +35,9 @@ impl Outbound {
         let slot = self.topics.matched(id, self.routes.calm).ok_or(0_u32)?;
         // Several lanes: only if they need not be asked for room first, and to encode such a type is to copy it.
         let one_by_one = patience != Patience::None && T::ENCODED_LEN.is_some();
-        if slot.lanes.is_empty() || slot.lanes.len() > 1 && !one_by_one {
+        let mut keys = slot.lanes.iter();
+        let mut key = keys.next().ok_or(0_u32)?;
+        if slot.lanes.len() > 1 && !one_by_one {
             return Err(0);
         }
         let via = Via::Copies {
@@ -45,14 +47,14 @@ impl Outbound {
         let mut served = 0;
         // Not a `for` loop: as a rule there is one lane, and all stays in registers.
         loop {
-            let key = slot.lanes[served as usize];
-            let lane = self.lanes.get_mut(key).ok_or(served)?;
+            let lane = self.lanes.get_mut(*key).ok_or(served)?;
             if !encoded.write_at_once(&mut lane.writer, slot.reference(id)) {
                 return Err(served);
             }
             served += 1;
-            if served as usize == slot.lanes.len() {
-                break;
+            match keys.next() {
+                Some(next) => key = next,
+                None => break,
             }
         }
         Ok(Delivery {
