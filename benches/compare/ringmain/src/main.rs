@@ -42,6 +42,7 @@ impl Contender for Ringmain {
             batch(Wait::Yield, &[Fanout]),
             mode(Wait::Park, &[Rtt]).pinned(),
             mode(Wait::Park, &[Rtt, Throughput, Fanout, Frames]),
+            mode(Wait::Park, &[Fanout]).variant(RING_EACH),
             mode(Wait::Async, &[Rtt]).pinned(),
             mode(Wait::Async, &[Rtt]).variant(IN_REACTOR).pinned(),
         ]
@@ -140,6 +141,8 @@ fn address(task: &Task) -> String {
 
 const BATCH: &str = "ringmain-batch";
 const IN_REACTOR: &str = "AsyncFd";
+/// Subscribers do not share a ring.
+const RING_EACH: &str = "a ring each";
 /// Of streams.
 const TOPIC: &str = "there";
 /// Longer than a loaded machine keeps a process from running.

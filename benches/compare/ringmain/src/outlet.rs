@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use compare_harness::{AsyncOutlet, Outlet, Task, Wait};
 use ringmain::{Client, Delivery, Publisher, ResolvedTopic, Retry};
 
+use crate::RING_EACH;
 use crate::body::{Body, SizedBody};
 
 /// Publishes messages one by one.
@@ -29,7 +30,8 @@ impl<B: Body + ?Sized> Single<B> {
         let mut builder = client
             .publisher::<B>(topic)
             .max_message_bytes(task.size_bytes + HEADER_BYTES)
-            .pool_bytes((share * (task.subscribers + 1)) as u64);
+            .pool_bytes((share * (task.subscribers + 1)) as u64)
+            .share_rings(task.mode.variant != RING_EACH);
         if matches!(task.mode.wait, Wait::Spin | Wait::Yield) {
             builder = builder.retry(Retry::Yield);
         }

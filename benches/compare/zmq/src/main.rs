@@ -39,6 +39,8 @@ impl Sockets<'_> {
         let queued = (QUEUED_BYTES / self.task.size_bytes).clamp(4, MOST_QUEUED);
         socket.set_sndhwm(queued as i32)?;
         socket.set_rcvhwm(queued as i32)?;
+        // Who connects before the other side is there would otherwise try again only after 100 ms.
+        socket.set_reconnect_ivl(1)?;
         socket.set_rcvtimeo(PATIENCE.as_millis() as i32)?;
         Ok(socket)
     }
