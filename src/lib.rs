@@ -39,12 +39,13 @@ mod client;
 pub use client::{
     AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
     GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError, ProtocolError, PublishError,
-    Publisher, PublisherBuilder, Receive, RecvError, RequestError, ResolvedTopic, Retry, Sample,
-    Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable, Wait, Waitable,
-    wait_any,
+    Publisher, PublisherBuilder, Receive, RecvError, RegionRegistry, RequestError, ResolvedTopic,
+    Retry, Sample, Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable,
+    Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};
+pub use lane::{MappedRegion, Region, RegionError, SharedRegion};
 pub use link::{Address, AddressError};
 pub use message::{Clock, Host, Timestamp};
 pub use segment::Backend;

@@ -62,6 +62,7 @@ const UNSAFE: &[&str] = &[
     "src/lane/lane_reader.rs",
     "src/lane/medium.rs",
     "src/lane/reader.rs",
+    "src/lane/region.rs",
     "src/lane/writer.rs",
     "src/message/allocations.rs",
     "src/message/bytes.rs",
