@@ -48,8 +48,9 @@ pub use client::{MessageSink, SampleStream};
 pub use lane::{MappedRegion, Region, RegionError, SharedRegion};
 pub use link::{Address, AddressError};
 pub use message::{Clock, Host, Timestamp};
-pub use segment::Backend;
+pub use segment::{Backend, MemoryOptions, SegmentError};
 pub use topic::{Pattern, Topic};
+pub use wake::PinError;
 pub use wire::Overflow;
 
 #[cfg(all(test, feature = "broker"))]

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::lane::MIN_RING_BYTES;
 use crate::link::{self, Address, Link};
 use crate::message::Message;
 use crate::relay;
 use crate::segment::fork::ProcessMark;
-use crate::segment::{Backend, SegmentOptions};
+use crate::segment::{Backend, Kind, MemoryOptions, Segment, SegmentOptions};
 use crate::topic::Pattern;
-use crate::wake::{Bell, KernelVersion, raise_descriptor_limit};
+use crate::wake::{Bell, KernelVersion, pin, raise_descriptor_limit};
 use crate::wire::{ClientInfo, Limits, Listing, ToBroker, Versions};
 
 use super::control::{Control, Reach};
@@ -54,6 +55,7 @@ pub struct Client {
 pub struct ClientBuilder {
     name: Option<String>,
     options: SegmentOptions,
+    control_cpus: Option<Vec<usize>>,
     peer_timeout: Option<Duration>,
 }
 
@@ -224,6 +226,28 @@ impl ClientBuilder {
         self
     }
 
+    /// What is asked of the memory of lanes. Joining tries it with the smallest ring, and fails if that cannot be had; a lane
+    /// whose memory cannot be had later is refused, which its two ends are told.
+    ///
+    /// ```no_run
+    /// use ringmain::{Client, MemoryOptions};
+    ///
+    /// let memory = MemoryOptions { huge_pages: true, lock: true, ..MemoryOptions::default() };
+    /// let client = Client::builder().memory(memory).control_cpus(&[0]).connect("demo")?;
+    /// # Ok::<(), ringmain::ConnectError>(())
+    /// ```
+    pub fn memory(mut self, memory: MemoryOptions) -> Self {
+        self.options.memory = memory;
+        self
+    }
+
+    /// The processors that the control thread may run on, by the system's numbers, so that it disturbs none that is kept for something else. It
+    /// may run wherever the thread that connects may, unless set.
+    pub fn control_cpus(mut self, cpus: &[usize]) -> Self {
+        self.control_cpus = Some(cpus.to_vec());
+        self
+    }
+
     /// How long a broker on another host may be silent before it counts as gone, and how long connecting to it may take;
     /// 10 seconds unless set.
     pub fn peer_timeout(mut self, timeout: Duration) -> Self {
@@ -249,6 +273,7 @@ impl ClientBuilder {
         // A sandbox may forbid it; then the error comes with the descriptor that is one too many.
         let _ = raise_descriptor_limit();
         let mark = ProcessMark::here().map_err(system("a page"))?;
+        self.try_memory()?;
         let (stream, relay) = self.dial(address)?;
         stream.set_nonblocking(true).map_err(system("a socket"))?;
         let bell = Bell::new().map_err(system("a bell"))?;
@@ -260,10 +285,16 @@ impl ClientBuilder {
             Some(_) => Reach::OtherHost,
             None => Reach::ThisHost,
         };
+        let refused = joining.clone();
         let control = Control::new(shared.clone(), link, bell.receiver, reach, joining);
         let thread = std::thread::Builder::new()
             .name("ringmain".into())
-            .spawn(move || control.run())
+            .spawn(
+                move || match self.control_cpus.as_deref().map_or(Ok(()), pin) {
+                    Ok(()) => control.run(),
+                    Err(error) => drop(refused.try_send(Err(error.into()))),
+                },
+            )
             .map_err(system("a thread"))?;
         let inner = Inner {
             shared,
@@ -281,6 +312,15 @@ impl ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Tells at once what could not be had for any lane.
+    fn try_memory(&self) -> Result<(), ConnectError> {
+        if self.options.memory == MemoryOptions::default() {
+            return Ok(());
+        }
+        let probe = Segment::create(Kind::Ring, MIN_RING_BYTES, &self.options);
+        probe.map(drop).map_err(ConnectError::Memory)
+    }
+
     /// A connection to the broker, or to the relay that stands for it here.
     fn dial(
         &self,

@@ -11,7 +11,7 @@ use crate::message::{EncodeError, LayoutError, ViewError};
 use crate::relay::DialError;
 use crate::segment::SegmentError;
 use crate::topic::{Topic, TopicError};
-use crate::wake::KernelError;
+use crate::wake::{KernelError, PinError};
 use crate::wire::{LaneRefusal, Refusal};
 
 use super::gap::{Gap, SubscriberEvent};
@@ -45,6 +45,12 @@ pub enum ConnectError {
     /// The broker's route epochs cannot be mapped.
     #[error("the broker's epoch segment is unusable: {0}")]
     Epochs(SegmentError),
+    /// Memory as [`ClientBuilder::memory`](super::ClientBuilder::memory) asks for it cannot be had.
+    #[error("memory for lanes cannot be made: {0}")]
+    Memory(SegmentError),
+    /// The control thread cannot run where [`ClientBuilder::control_cpus`](super::ClientBuilder::control_cpus) says.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The kernel is too old.
     #[error(transparent)]
     Kernel(#[from] KernelError),

@@ -123,7 +123,7 @@ impl Shared {
         control: BellSender,
     ) -> Self {
         Self {
-            counters: Arc::new(Book::new(&name, mark)),
+            counters: Arc::new(Book::new(&name, mark).with_memory(options.memory)),
             name,
             mark,
             options,

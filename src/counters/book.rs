@@ -10,7 +10,9 @@ use std::time::Duration;
 use crate::message::Clock;
 use crate::ring::{DropCause, DropCounts, Position};
 use crate::segment::fork::ProcessMark;
-use crate::segment::{Kind as SegmentKind, PAGE_BYTES, Segment, SegmentError, SegmentOptions};
+use crate::segment::{
+    Kind as SegmentKind, MemoryOptions, PAGE_BYTES, Segment, SegmentError, SegmentOptions,
+};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 use super::histogram::bucket_of;
@@ -23,6 +25,7 @@ pub(crate) struct Book {
     name: String,
     /// A forked child must not give its parent's pages back.
     mark: ProcessMark,
+    options: SegmentOptions,
     state: Mutex<State>,
 }
 
@@ -87,8 +90,15 @@ impl Book {
         Self {
             name: name.to_owned(),
             mark,
+            options: SegmentOptions::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// Makes the pages like this; in memfds, whatever rings lie in: nothing else is found by its owner's process.
+    pub(crate) fn with_memory(mut self, memory: MemoryOptions) -> Self {
+        self.options.memory = memory;
+        self
     }
 
     /// The client has joined a bus; before that it has no handles.
@@ -133,7 +143,7 @@ impl Book {
     fn take(&self, about: &About<'_>) -> Leaf {
         let mut state = self.lock();
         if state.free.is_empty()
-            && let Err(error) = state.grow(&self.name)
+            && let Err(error) = state.grow(&self.name, &self.options)
         {
             // Messages matter more than their number.
             tracing::debug!(%error, "counters that nobody can read");
@@ -201,16 +211,11 @@ impl State {
         }
     }
 
-    fn grow(&mut self, name: &str) -> Result<(), SegmentError> {
+    fn grow(&mut self, name: &str, options: &SegmentOptions) -> Result<(), SegmentError> {
         let empty = self.shelves.iter().position(Option::is_none);
         let number = empty.unwrap_or(self.shelves.len());
         let pages = MOST_PAGES.min(FIRST_PAGES << number.min(16));
-        // In a memfd whatever the rings lie in: nothing else is found by its owner's process.
-        let segment = Segment::create(
-            SegmentKind::Counters,
-            pages * PAGE_BYTES,
-            &SegmentOptions::default(),
-        )?;
+        let segment = Segment::create(SegmentKind::Counters, pages * PAGE_BYTES, options)?;
         let segment = Arc::new(segment);
         let about = |kind, name| About {
             kind,

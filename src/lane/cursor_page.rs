@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ring::Cursor;
 use crate::segment::{
-    ForeignSegment, Kind, PAGE_BYTES, Segment, SegmentError, SegmentHandle, SegmentOptions,
-    SegmentWord,
+    ForeignSegment, Kind, MemoryOptions, PAGE_BYTES, Segment, SegmentError, SegmentHandle,
+    SegmentOptions, SegmentWord,
 };
 use crate::sync::{AtomicU64, Ordering, load_acquire};
 
@@ -157,6 +157,11 @@ impl PeerPage {
             });
         }
         Ok(Self { segment })
+    }
+
+    /// Has the memory as this process wants it.
+    pub fn settle(&self, memory: MemoryOptions) -> Result<(), SegmentError> {
+        self.segment.settle(memory)
     }
 
     /// The cursor and the accounts of area `index`; `None` if there is no such area.

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 
 use crate::ring::{self, Control};
-use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{
+    ForeignSegment, Kind, MemoryOptions, Segment, SegmentError, SegmentHandle, SegmentOptions,
+};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table;
 
@@ -30,7 +32,7 @@ pub struct OwnMedium {
 #[derive(Clone)]
 pub struct PeerMedium {
     view: View,
-    _segment: Arc<ForeignSegment>,
+    segment: Arc<ForeignSegment>,
 }
 
 /// What both have: a mapped ring.
@@ -89,8 +91,13 @@ impl PeerMedium {
         }
         Ok(Self {
             view: View::new(segment.data_ptr().cast_mut(), capacity),
-            _segment: Arc::new(segment),
+            segment: Arc::new(segment),
         })
+    }
+
+    /// Has the memory as this process wants it.
+    pub fn settle(&self, memory: MemoryOptions) -> Result<(), SegmentError> {
+        self.segment.settle(memory)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use crate::lane::{CursorArea, MIN_RING_BYTES, OwnMedium, Peer, PeerMedium, table};
 use crate::link::Descriptor;
 use crate::ring::Read;
-use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, MemoryOptions, SegmentError, SegmentHandle, SegmentOptions};
 use crate::wake::BellSender;
 use crate::wire::{Medium, SegmentSource, reason};
 
@@ -120,6 +120,9 @@ pub fn open_source(
 
 fn open(kind: Kind, segment: SegmentHandle) -> Result<PeerMedium, String> {
     let memory = PeerMedium::open(kind, segment).map_err(|error| reason(&error))?;
+    memory
+        .settle(MemoryOptions::default())
+        .map_err(|error| reason(&error))?;
     let capacity = memory.capacity();
     if capacity > MAX_RING_BYTES {
         return Err(format!(

@@ -53,6 +53,37 @@ pub enum SegmentError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system has too few huge pages for it.
+    #[error(
+        "{needed} huge pages of {page_bytes} bytes are needed, {free} are free: set more aside (`sysctl vm.nr_hugepages`), or do without `huge_pages`"
+    )]
+    HugePages {
+        /// Pages that the segment needs.
+        needed: u64,
+        /// Bytes of such a page.
+        page_bytes: u64,
+        /// Pages that were free.
+        free: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Segments with names cannot lie in huge pages.
+    #[error(
+        "named segments cannot lie in huge pages: use `Backend::Memfd`, or do without `huge_pages`"
+    )]
+    HugePagesNamed,
+    /// The memory cannot be locked.
+    #[error(
+        "the system refused to lock {asked} bytes in memory, this process may have {limit} locked in all: raise `ulimit -l` (RLIMIT_MEMLOCK), or do without `lock`"
+    )]
+    Lock {
+        /// Bytes of the whole segment.
+        asked: u64,
+        /// The soft limit, in bytes.
+        limit: u64,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A system call failed for another reason; a full descriptor table is the usual one.
     #[error("{call} failed for a segment")]
     System {
@@ -77,7 +108,7 @@ pub enum SegmentError {
     },
 
     /// The descriptor is not a memory file.
-    #[error("the descriptor is not a memfd in ordinary memory (file system {file_system:#x})")]
+    #[error("the descriptor is not a memfd (file system {file_system:#x})")]
     NotMemory {
         /// Magic number of the file system it lies in.
         file_system: u64,

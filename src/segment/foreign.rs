@@ -4,21 +4,23 @@ use crate::sync::{AtomicU64, Ordering};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use memmap2::MmapOptions;
+use memmap2::{Advice, MmapOptions};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::{FileStat, fstat};
-use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::header::Header;
 use super::mapping::{Keep, Mapping, SegmentWord};
+use super::memory::file_page_bytes;
 use super::owner::NEEDED_SEALS;
-use super::{HEADER_BYTES, Kind, PAGE_BYTES, SegmentError, SegmentHandle};
+use super::{HEADER_BYTES, Kind, MemoryOptions, PAGE_BYTES, SegmentError, SegmentHandle};
 
 /// A segment of another process, mapped read-only.
 ///
 /// Its owner may change every byte at any time: load what is needed once, check it, use the copy.
 pub struct ForeignSegment {
     mapping: Arc<Mapping>,
+    /// Of the file that it lies in.
+    page_bytes: u64,
 }
 
 impl ForeignSegment {
@@ -30,18 +32,40 @@ impl ForeignSegment {
     /// # Errors
     /// Every group "what a peer sent" of [`SegmentError`]; [`SegmentError::System`] when the system refuses the mapping.
     pub fn open(handle: SegmentHandle, expected: Kind, max_len: u64) -> Result<Self, SegmentError> {
-        let mapping = match handle {
+        let (mapping, page_bytes) = match handle {
             SegmentHandle::Descriptor(descriptor) => map_memfd(&descriptor, max_len)?,
             #[cfg(feature = "named")]
-            SegmentHandle::Named(name) => super::named::open(name, max_len)?,
+            SegmentHandle::Named(name) => (super::named::open(name, max_len)?, PAGE_BYTES as u64),
             #[cfg(not(feature = "named"))]
             SegmentHandle::Named(name) => return Err(SegmentError::NamedUnsupported { name }),
         };
         let len = (mapping.data_len() + PAGE_BYTES) as u64;
-        Header::decode(&copy_header(&mapping), expected, len)?;
+        let header = Header::decode(&copy_header(&mapping), expected, len, page_bytes)?;
+        let mapping = mapping
+            .cut(header.total_bytes)
+            .ok_or(SegmentError::TooSmall {
+                len: header.total_bytes,
+                least: LEAST_BYTES,
+            })?;
         Ok(Self {
             mapping: Arc::new(mapping),
+            page_bytes,
         })
+    }
+
+    /// Has the memory as this process wants it.
+    ///
+    /// # Errors
+    /// [`SegmentError::Lock`].
+    pub fn settle(&self, memory: MemoryOptions) -> Result<(), SegmentError> {
+        if memory.prefault {
+            self.mapping.prefault(Advice::PopulateRead);
+        }
+        // Huge pages are never swapped out.
+        if memory.lock && self.page_bytes == PAGE_BYTES as u64 {
+            self.mapping.lock()?;
+        }
+        Ok(())
     }
 
     /// The header's bytes.
@@ -74,16 +98,9 @@ impl ForeignSegment {
     }
 }
 
-fn map_memfd(descriptor: &OwnedFd, max_len: u64) -> Result<Mapping, SegmentError> {
-    // Huge-page files can be sealed too, but their length counts in other pages.
-    let file_system = fstatfs(descriptor)
-        .map_err(SegmentError::system("fstatfs"))?
-        .filesystem_type();
-    if file_system != TMPFS_MAGIC {
-        return Err(SegmentError::NotMemory {
-            file_system: file_system.0 as u64,
-        });
-    }
+/// The mapping, with the bytes of a page of its file.
+fn map_memfd(descriptor: &OwnedFd, max_len: u64) -> Result<(Mapping, u64), SegmentError> {
+    let page_bytes = file_page_bytes(descriptor)?;
     let found = fcntl(descriptor, FcntlArg::F_GET_SEALS)
         .map_err(SegmentError::system("fcntl(F_GET_SEALS)"))?;
     let needed = NEEDED_SEALS.bits();
@@ -97,21 +114,26 @@ fn map_memfd(descriptor: &OwnedFd, max_len: u64) -> Result<Mapping, SegmentError
     let len = check_extent(
         &fstat(descriptor).map_err(SegmentError::system("fstat"))?,
         max_len,
+        page_bytes,
     )?;
     let map = MmapOptions::new()
         .len(len)
         .map_raw_read_only(descriptor)
         .map_err(SegmentError::system("mmap"))?;
-    Mapping::new(Keep::Memfd(map)).ok_or(SegmentError::TooSmall {
+    let mapping = Mapping::new(Keep::Memfd(map)).ok_or(SegmentError::TooSmall {
         len: len as u64,
         least: LEAST_BYTES,
-    })
+    })?;
+    Ok((mapping, page_bytes))
 }
 
-/// Checks length and allocation of a file; gives its length.
-pub(super) fn check_extent(stat: &FileStat, max_len: u64) -> Result<usize, SegmentError> {
+/// Checks length and allocation of a file in such pages; gives its length. The last page may be longer than what is accepted.
+pub(super) fn check_extent(
+    stat: &FileStat,
+    max_len: u64,
+    page: u64,
+) -> Result<usize, SegmentError> {
     let len = u64::try_from(stat.st_size).unwrap_or(0);
-    let page = PAGE_BYTES as u64;
     if len < LEAST_BYTES {
         return Err(SegmentError::TooSmall {
             len,
@@ -121,7 +143,7 @@ pub(super) fn check_extent(stat: &FileStat, max_len: u64) -> Result<usize, Segme
     if !len.is_multiple_of(page) {
         return Err(SegmentError::NotPages { len, page });
     }
-    if len > max_len {
+    if len > max_len.checked_next_multiple_of(page).unwrap_or(max_len) {
         return Err(SegmentError::TooLarge {
             len,
             limit: max_len,

@@ -52,6 +52,11 @@ impl Kind {
         })
     }
 
+    /// Whether it is a few pages of words, whatever messages there are: in huge pages most of those would be wasted.
+    pub(super) const fn is_small(self) -> bool {
+        matches!(self, Self::CursorPage | Self::Epochs | Self::Counters)
+    }
+
     /// The name of its memfds, which `/proc/PID/fd` shows; counters are found by theirs.
     pub(super) const fn memfd_name(self) -> &'static str {
         match self {
@@ -75,7 +80,7 @@ impl Header {
         bytes
     }
 
-    /// Checks the bytes of a header of a segment that has `len` bytes and should be an `expected`.
+    /// Checks the bytes of a header of a segment that should be an `expected`, in a file of `len` bytes in pages of `page_bytes`.
     ///
     /// # Errors
     /// The first field that is not as it should be.
@@ -83,6 +88,7 @@ impl Header {
         bytes: &[u8; HEADER_BYTES],
         expected: Kind,
         len: u64,
+        page_bytes: u64,
     ) -> Result<Self, SegmentError> {
         let magic = field::<8>(bytes, 0);
         if magic != MAGIC {
@@ -111,7 +117,8 @@ impl Header {
             });
         }
         let total_bytes = u64::from_le_bytes(field(bytes, 16));
-        if total_bytes != len {
+        let whole_pages = total_bytes.checked_next_multiple_of(page_bytes);
+        if whole_pages != Some(len) || !total_bytes.is_multiple_of(PAGE_BYTES as u64) {
             return Err(SegmentError::TotalBytes {
                 stated: total_bytes,
                 len,
@@ -203,7 +210,7 @@ mod tests {
     fn a_header_survives_the_way_through_bytes() {
         let header = header();
         assert_eq!(
-            Header::decode(&header.encode(), header.kind, header.total_bytes).unwrap(),
+            Header::decode(&header.encode(), header.kind, header.total_bytes, 4096).unwrap(),
             header
         );
     }
@@ -213,7 +220,7 @@ mod tests {
         let decode = |at: usize| {
             let mut bytes = header().encode();
             bytes[at] ^= 0x40;
-            Header::decode(&bytes, Kind::CursorPage, 0x3000)
+            Header::decode(&bytes, Kind::CursorPage, 0x3000, 4096)
         };
         assert!(matches!(decode(7), Err(SegmentError::Magic { .. })));
         assert!(matches!(
@@ -244,5 +251,33 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_file_of_huge_pages_is_whole_pages_long() {
+        const HUGE: u64 = 2 << 20;
+        let decode = |total_bytes, len| {
+            let header = Header {
+                total_bytes,
+                ..header()
+            };
+            Header::decode(&header.encode(), header.kind, len, HUGE)
+        };
+        for total in [0x2000, HUGE - 4096, HUGE] {
+            assert_eq!(decode(total, HUGE).unwrap().total_bytes, total);
+        }
+        for (total, len) in [
+            (0, HUGE),
+            (HUGE + 4096, HUGE),
+            (HUGE, 2 * HUGE),
+            (HUGE - 8, HUGE),
+            (u64::MAX, HUGE),
+            (u64::MAX - 4095, 0),
+        ] {
+            assert!(
+                matches!(decode(total, len), Err(SegmentError::TotalBytes { stated, .. }) if stated == total),
+                "{total} {len}"
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Access to the bytes of a mapped segment.
 #![allow(unsafe_code)]
-//! The one invariant: `base` points to `len` mapped bytes, page-aligned, that stay mapped and allocated until `_keep` is
+//! The one invariant: `base` points to `len` mapped bytes, page-aligned, that stay mapped and allocated until `keep` is
 //! dropped, and are accessed by atomic operations or through raw pointers only, never through references to plain bytes.
 
 use crate::sync::AtomicU64;
@@ -8,16 +8,19 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::MmapRaw;
+use memmap2::{Advice, MmapRaw};
+use nix::sys::mman::mlock;
 
-use super::{HEADER_BYTES, PAGE_BYTES};
+use super::memory::not_locked;
+use super::{HEADER_BYTES, PAGE_BYTES, SegmentError};
 
 /// A mapped segment, header page included.
 pub(super) struct Mapping {
     base: NonNull<u8>,
+    /// What is in use; the rest of the last page of the file is not.
     len: usize,
     /// Owns what `base` points to.
-    _keep: Keep,
+    keep: Keep,
 }
 
 /// One word of a segment's data, which it keeps mapped: bounds are checked when it is made, not when it is used.
@@ -45,11 +48,32 @@ impl Mapping {
         };
         let base = NonNull::new(base)
             .filter(|base| base.cast::<AtomicU64>().is_aligned() && len > PAGE_BYTES)?;
-        Some(Self {
-            base,
-            len,
-            _keep: keep,
-        })
+        Some(Self { base, len, keep })
+    }
+
+    /// Leaves the end out of use: what remains is `len` bytes. `None` if they are more than there are, or no more than the
+    /// header page.
+    pub(super) fn cut(mut self, len: u64) -> Option<Self> {
+        let len = usize::try_from(len).ok()?;
+        self.len = Some(len).filter(|len| (PAGE_BYTES + 1..=self.len).contains(len))?;
+        Some(self)
+    }
+
+    /// Has every page entered into the page tables.
+    pub(super) fn prefault(&self, advice: Advice) {
+        match &self.keep {
+            // The pages exist already; this spares the first lap its faults. Linux before 5.14 does not know it.
+            Keep::Memfd(map) => drop(map.advise(advice)),
+            #[cfg(feature = "named")]
+            Keep::Named(_) => {}
+        }
+    }
+
+    /// Locks every page in memory.
+    pub(super) fn lock(&self) -> Result<(), SegmentError> {
+        // SAFETY: `len` bytes are mapped from `base` on; locking them changes none.
+        unsafe { mlock(self.base.cast(), self.len) }
+            .map_err(|error| not_locked(self.len as u64, error.into()))
     }
 
     /// Bytes behind the header page.
@@ -116,7 +140,7 @@ unsafe impl Send for SegmentWord {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for SegmentWord {}
 
-// SAFETY: memory that other processes change is accessed as above, so from which thread does not matter; dropping `_keep`
+// SAFETY: memory that other processes change is accessed as above, so from which thread does not matter; dropping `keep`
 // on another thread unmaps, which the kernel does for any thread.
 unsafe impl Send for Mapping {}
 // SAFETY: as for `Send`; all of `&self` is atomic access or gives raw pointers.

@@ -11,6 +11,7 @@ pub(crate) mod fork;
 mod header;
 mod incarnation;
 mod mapping;
+mod memory;
 #[cfg(feature = "named")]
 mod named;
 mod owner;
@@ -21,6 +22,7 @@ pub use foreign::ForeignSegment;
 pub use header::{HEADER_BYTES, Kind, PAGE_BYTES};
 pub use incarnation::Incarnation;
 pub use mapping::SegmentWord;
+pub use memory::MemoryOptions;
 pub use owner::{Backend, Segment, SegmentHandle, SegmentOptions};
 
 #[cfg(test)]

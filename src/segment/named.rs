@@ -10,7 +10,7 @@ use shared_memory::{ShmemConf, ShmemError};
 use super::foreign::check_extent;
 use super::mapping::{Keep, Mapping};
 use super::owner::allocate;
-use super::{Incarnation, SegmentError};
+use super::{Incarnation, PAGE_BYTES, SegmentError};
 
 /// Makes a named mapping of `total` bytes; it is removed from `/dev/shm` when it is dropped.
 pub(super) fn create(
@@ -40,6 +40,7 @@ pub(super) fn open(name: String, max_len: u64) -> Result<Mapping, SegmentError> 
     let len = check_extent(
         &fstat(&descriptor).map_err(SegmentError::system("fstat"))?,
         max_len,
+        PAGE_BYTES as u64,
     )?;
     let map = ShmemConf::new()
         .os_id(&name)

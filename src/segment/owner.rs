@@ -12,7 +12,8 @@ use nix::unistd::ftruncate;
 
 use super::header::Header;
 use super::mapping::{Keep, Mapping};
-use super::{Incarnation, Kind, PAGE_BYTES, SegmentError, room};
+use super::memory::{file_page_bytes, no_huge_pages};
+use super::{Incarnation, Kind, MemoryOptions, PAGE_BYTES, SegmentError, room};
 
 /// A segment that this process has created; the only one that can write it.
 ///
@@ -27,6 +28,8 @@ pub struct Segment {
 pub struct SegmentOptions {
     /// Where the memory comes from.
     pub backend: Backend,
+    /// What is asked of it.
+    pub memory: MemoryOptions,
 }
 
 /// Where the memory of a segment comes from.
@@ -53,6 +56,13 @@ pub enum SegmentHandle {
     Named(String),
 }
 
+/// What the memory of a segment is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Ordinary,
+    Huge,
+}
+
 enum Source {
     /// Kept to be handed out again.
     Descriptor(OwnedFd),
@@ -73,44 +83,42 @@ impl Segment {
         options: &SegmentOptions,
     ) -> Result<Self, SegmentError> {
         let total = total_bytes(data_len)?;
-        room::check(total as u64)?;
+        let pages = match options.memory.huge_pages && !kind.is_small() {
+            true => Pages::Huge,
+            false => Pages::Ordinary,
+        };
+        room::check_file_size(total as u64)?;
         let header = Header {
             kind,
             total_bytes: total as u64,
             incarnation: Incarnation::random().map_err(SegmentError::system("getrandom"))?,
             creator_pid: std::process::id(),
         };
-        match options.backend {
-            Backend::Memfd => Self::create_memfd(header, total),
+        let (keep, source) = match options.backend {
+            Backend::Memfd => create_memfd(kind, total, pages)?,
             #[cfg(feature = "named")]
             Backend::Named => {
+                if pages == Pages::Huge {
+                    return Err(SegmentError::HugePagesNamed);
+                }
+                room::check_memory(total as u64)?;
                 let (keep, name) = super::named::create(total, header.incarnation)?;
-                Self::finish(keep, header, Source::Named(name))
+                (keep, Source::Named(name))
             }
+        };
+        let segment = Self::finish(keep, header, source)?;
+        if options.memory.prefault {
+            segment.mapping.prefault(Advice::PopulateWrite);
         }
-    }
-
-    fn create_memfd(header: Header, total: usize) -> Result<Self, SegmentError> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let descriptor = memfd_create(header.kind.memfd_name(), flags)
-            .map_err(SegmentError::system("memfd_create"))?;
-        ftruncate(&descriptor, total as libc::off_t).map_err(SegmentError::system("ftruncate"))?;
-        allocate(&descriptor, total)?;
-        let map = MmapOptions::new()
-            .len(total)
-            .map_raw(&descriptor)
-            .map_err(SegmentError::system("mmap"))?;
-        // The pages exist already; this spares the first lap its faults. Linux before 5.14 does not know it.
-        let _ = map.advise(Advice::PopulateWrite);
-        // Before anybody else can have the descriptor: from here on the writable mapping above is the only one.
-        fcntl(&descriptor, FcntlArg::F_ADD_SEALS(NEEDED_SEALS))
-            .map_err(SegmentError::system("fcntl(F_ADD_SEALS)"))?;
-        Self::finish(Keep::Memfd(map), header, Source::Descriptor(descriptor))
+        if options.memory.lock && pages == Pages::Ordinary {
+            segment.mapping.lock()?;
+        }
+        Ok(segment)
     }
 
     fn finish(keep: Keep, header: Header, source: Source) -> Result<Self, SegmentError> {
         let mapping = Mapping::new(keep)
-            .filter(|mapping| mapping.data_len() as u64 + PAGE_BYTES as u64 == header.total_bytes)
+            .and_then(|mapping| mapping.cut(header.total_bytes))
             .ok_or(SegmentError::Length {
                 asked: header.total_bytes as usize,
             })?;
@@ -168,6 +176,43 @@ impl Segment {
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         self.mapping.word(offset)
     }
+}
+
+fn create_memfd(kind: Kind, total: usize, pages: Pages) -> Result<(Keep, Source), SegmentError> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let create = |flags| {
+        memfd_create(kind.memfd_name(), flags).map_err(SegmentError::system("memfd_create"))
+    };
+    let (descriptor, len) = match pages {
+        Pages::Ordinary => {
+            room::check_memory(total as u64)?;
+            (create(flags)?, total)
+        }
+        Pages::Huge => {
+            let descriptor = create(flags | MFdFlags::MFD_HUGETLB)?;
+            let page_bytes = file_page_bytes(&descriptor)?;
+            let len = (total as u64).checked_next_multiple_of(page_bytes);
+            let len = len.filter(|len| *len <= isize::MAX as u64);
+            let len = len.ok_or(SegmentError::Length { asked: total })?;
+            (descriptor, len as usize)
+        }
+    };
+    ftruncate(&descriptor, len as libc::off_t).map_err(SegmentError::system("ftruncate"))?;
+    match (allocate(&descriptor, len), pages) {
+        (Err(SegmentError::Allocate { asked, source }), Pages::Huge) => {
+            let page_bytes = file_page_bytes(&descriptor)?;
+            return Err(no_huge_pages(asked, page_bytes, source));
+        }
+        (result, _) => result?,
+    }
+    let map = MmapOptions::new()
+        .len(len)
+        .map_raw(&descriptor)
+        .map_err(SegmentError::system("mmap"))?;
+    // Before anybody else can have the descriptor: from here on the writable mapping above is the only one.
+    fcntl(&descriptor, FcntlArg::F_ADD_SEALS(NEEDED_SEALS))
+        .map_err(SegmentError::system("fcntl(F_ADD_SEALS)"))?;
+    Ok((Keep::Memfd(map), Source::Descriptor(descriptor)))
 }
 
 fn total_bytes(data_len: usize) -> Result<usize, SegmentError> {

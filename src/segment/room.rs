@@ -11,19 +11,27 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::SegmentError;
 
-/// Checks that a segment of `total_bytes` may be made.
+/// Checks that a file of `total_bytes` may be made.
 ///
 /// # Errors
-/// [`SegmentError::FileSizeLimit`], [`SegmentError::Memory`].
-pub(super) fn check(total_bytes: u64) -> Result<(), SegmentError> {
+/// [`SegmentError::FileSizeLimit`].
+pub(super) fn check_file_size(total_bytes: u64) -> Result<(), SegmentError> {
     let (limit, _) =
         getrlimit(Resource::RLIMIT_FSIZE).map_err(SegmentError::system("getrlimit"))?;
-    if total_bytes > limit {
-        return Err(SegmentError::FileSizeLimit {
+    match total_bytes > limit {
+        true => Err(SegmentError::FileSizeLimit {
             asked: total_bytes,
             limit,
-        });
+        }),
+        false => Ok(()),
     }
+}
+
+/// Checks that there are `total_bytes` of ordinary memory; huge pages are not part of that.
+///
+/// # Errors
+/// [`SegmentError::Memory`].
+pub(super) fn check_memory(total_bytes: u64) -> Result<(), SegmentError> {
     match tightest(Path::new("/proc"), Path::new("/sys/fs/cgroup")) {
         Some(room) if total_bytes > room.bytes => Err(SegmentError::Memory {
             asked: total_bytes,
@@ -189,7 +197,7 @@ mod tests {
     fn more_memory_than_there_is_names_the_bytes() {
         let asked = u64::MAX / 2;
         assert!(
-            matches!(check(asked), Err(SegmentError::Memory { asked: a, .. } | SegmentError::FileSizeLimit { asked: a, .. }) if a == asked)
+            matches!(check_memory(asked), Err(SegmentError::Memory { asked: a, .. }) if a == asked)
         );
     }
 }

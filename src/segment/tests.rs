@@ -20,13 +20,17 @@ use super::*;
 const MAX_LEN: u64 = 1 << 20;
 
 fn for_each_backend(test: impl Fn(&SegmentOptions)) {
-    test(&SegmentOptions {
-        backend: Backend::Memfd,
-    });
+    test(&SegmentOptions::default());
     #[cfg(feature = "named")]
-    test(&SegmentOptions {
+    test(&named());
+}
+
+#[cfg(feature = "named")]
+fn named() -> SegmentOptions {
+    SegmentOptions {
         backend: Backend::Named,
-    });
+        ..SegmentOptions::default()
+    }
 }
 
 fn segment() -> Segment {
@@ -359,14 +363,7 @@ fn the_file_size_limit_is_an_error_and_not_a_signal() {
 #[cfg(feature = "named")]
 #[test]
 fn a_named_segment_is_removed_with_its_owner() {
-    let owner = Segment::create(
-        Kind::Ring,
-        1,
-        &SegmentOptions {
-            backend: Backend::Named,
-        },
-    )
-    .unwrap();
+    let owner = Segment::create(Kind::Ring, 1, &named()).unwrap();
     let SegmentHandle::Named(name) = owner.handle().unwrap() else {
         panic!("not named")
     };

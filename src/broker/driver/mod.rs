@@ -197,6 +197,7 @@ impl BrokerBuilder {
     fn engine(&self) -> Result<(Segment, Engine<Descriptor>), BrokerError> {
         let options = SegmentOptions {
             backend: self.backend,
+            ..SegmentOptions::default()
         };
         let epochs = Segment::create(
             Kind::Epochs,

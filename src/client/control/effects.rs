@@ -175,7 +175,7 @@ impl Control {
             segment,
             bell,
         } = half;
-        match attach(segment, bell, area) {
+        match attach(segment, bell, area, self.shared.options().memory) {
             Ok((cursor, peer, bell)) => {
                 self.peers.watch(process, lane);
                 let command = match self.looks.contains(&lane) {
@@ -199,7 +199,7 @@ impl Control {
         };
         let process = offer.half.process.clone();
         let publisher = offer.publisher_name.clone();
-        match make_reader(&port, offer) {
+        match make_reader(&port, offer, self.shared.options().memory) {
             Ok((reader, area, segment, bell)) => {
                 self.session.accept(lane, area, segment, bell);
                 self.peers.watch(process, lane);

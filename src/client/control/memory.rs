@@ -11,7 +11,7 @@ use crate::lane::{
 };
 use crate::link::Descriptor;
 use crate::ring::{CELL_BYTES, Read};
-use crate::segment::{Kind, SegmentError, SegmentHandle, SegmentOptions};
+use crate::segment::{Kind, MemoryOptions, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
 use crate::wake::{BellSender, Courier, CourierReceiver};
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
@@ -162,10 +162,12 @@ pub(super) fn attach(
     segment: PeerSegment<Descriptor>,
     bell: Descriptor,
     area: u32,
+    options: MemoryOptions,
 ) -> Result<(PeerCursor, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
+    page.settle(options).map_err(|error| reason(&error))?;
     let cursor = page
         .cursor(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
@@ -178,6 +180,7 @@ pub(super) fn attach(
 pub(super) fn make_reader(
     port: &SubscriberPort,
     offer: Offer<Descriptor>,
+    options: MemoryOptions,
 ) -> Result<NewReader, String> {
     let Offer {
         lane,
@@ -197,8 +200,8 @@ pub(super) fn make_reader(
         Medium::Ring | Medium::LossyRing => Kind::Ring,
         Medium::Table | Medium::History => Kind::Table,
     };
-    let memory = open_medium(kind, half.segment)?;
-    let history = history.map(|history| open_medium(Kind::Table, history));
+    let memory = open_medium(kind, half.segment, options)?;
+    let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
     let cargo = courier.map(open_courier).transpose()?;
@@ -311,10 +314,16 @@ fn lend(
 }
 
 /// The memory of a publisher, mapped.
-fn open_medium(kind: Kind, segment: PeerSegment<Descriptor>) -> Result<PeerMedium, String> {
-    open(segment)
+fn open_medium(
+    kind: Kind,
+    segment: PeerSegment<Descriptor>,
+    options: MemoryOptions,
+) -> Result<PeerMedium, String> {
+    let medium = open(segment)
         .and_then(|handle| PeerMedium::open(kind, handle))
-        .map_err(|error| reason(&error))
+        .map_err(|error| reason(&error))?;
+    medium.settle(options).map_err(|error| reason(&error))?;
+    Ok(medium)
 }
 
 /// A segment of a peer, to be mapped.
