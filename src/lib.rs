@@ -37,11 +37,11 @@ pub mod broker;
 mod client;
 
 pub use client::{
-    AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
-    GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError, ProtocolError, PublishError,
-    Publisher, PublisherBuilder, Receive, RecvError, RegionRegistry, RequestError, ResolvedTopic,
-    Retry, Sample, Subscriber, SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable,
-    Wait, Waitable, wait_any,
+    AnyMessage, Attachment, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError,
+    Delivery, Gap, GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError,
+    ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError, RegionRegistry,
+    RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder, SubscriberEvent,
+    Timer, Unclaimed, Undecodable, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};

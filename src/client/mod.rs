@@ -36,7 +36,7 @@ pub use gap::{Gap, GapCause, SubscriberEvent};
 pub use inbound::Wait;
 pub use last_values::{LastValue, LastValues, LookError};
 pub use outbound::{Delivery, Retry};
-pub use publisher::{Publisher, PublisherBuilder};
+pub use publisher::{Attachment, Publisher, PublisherBuilder};
 pub use regions::RegionRegistry;
 pub use sample::Sample;
 pub use session::ProtocolError;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
@@ -93,11 +94,13 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
         self.lane.origin() == Origin::Inherited
     }
 
-    /// The descriptors that its publisher [attached](super::Publisher::publish_with_descriptors) to it, in the same order;
+    /// The descriptors that its publisher [attached](super::Publisher::publish_with) to it, in the same order;
     /// they are closed on exec. The first call gives them, later ones nothing; what nobody takes is closed.
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        let attachments = self.lane.take_attachments();
-        attachments.map_or_else(Vec::new, |attachments| attachments.descriptors)
+        let attachments = self.lane.attachments();
+        attachments.map_or_else(Vec::new, |attachments| {
+            mem::take(&mut attachments.descriptors)
+        })
     }
 
     /// The type that its publisher declared.

@@ -66,10 +66,10 @@ impl LaneReader {
         Self::Snapshot(Box::new(snapshot), Some(Box::new(lane)))
     }
 
-    /// What is attached to the message that was found last; once.
-    pub fn take_attachments(&mut self) -> Option<Attachments> {
+    /// What is attached to the message that was found last.
+    pub fn attachments(&mut self) -> Option<&mut Attachments> {
         match self {
-            Self::Ring(reader) => reader.take_attachments(),
+            Self::Ring(reader) => reader.attachments(),
             _ => None,
         }
     }

@@ -22,7 +22,7 @@ mod stamping;
 mod writer;
 
 pub use account::Account;
-pub use attached::{Attached, Attachments};
+pub use attached::{Attached, Attachments, FoundRegion, MOST_REGIONS};
 pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};

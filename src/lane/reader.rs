@@ -429,13 +429,10 @@ impl Reader {
     /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
     #[cold]
     fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
-        let mut bytes = [0; LONGEST_ATTACHED_BYTES];
-        let Some(named) = bytes.get_mut(..record.len_bytes) else {
-            let len = record.len_bytes;
-            return Err(cargo_error(&CargoError::Record { len }));
-        };
-        self.consumer.storage().copy_out(record.offset, named);
-        let attachments = Attachments::take(named, self.cargo.as_mut());
+        // No longer than a message of this ring can be.
+        let mut named = vec![0; record.len_bytes];
+        self.consumer.storage().copy_out(record.offset, &mut named);
+        let attachments = Attachments::take(&named, self.cargo.as_mut());
         let attachments = attachments.map_err(|error| cargo_error(&error))?;
         // Given back along with the message.
         let end = self.consumer.end(&record);
@@ -452,11 +449,11 @@ impl Reader {
         Ok(next)
     }
 
-    /// What is attached to the message; once.
-    pub fn take_attachments(&mut self) -> Option<Attachments> {
+    /// What is attached to the message.
+    pub fn attachments(&mut self) -> Option<&mut Attachments> {
         let end = self.end;
-        let (_, attachments) = self.attachments.take_if(|(at, _)| *at == end)?;
-        Some(attachments)
+        let (at, attachments) = self.attachments.as_mut()?;
+        (*at == end).then_some(attachments)
     }
 
     #[inline]
@@ -473,6 +470,3 @@ impl Reader {
 fn cargo_error(error: &CargoError) -> LaneError {
     LaneError::Cargo(crate::wire::reason(error))
 }
-
-/// Bytes of the longest record that says what is attached.
-const LONGEST_ATTACHED_BYTES: usize = 4096;

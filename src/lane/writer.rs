@@ -10,7 +10,7 @@ use crate::ring::{
 };
 use crate::topic::MAX_NAME_BYTES;
 
-use super::attached::ENTRY_BYTES;
+use super::attached::LONGEST_BYTES;
 use super::stamping::{Stamp, Unstamped};
 use super::{Attached, CargoSender, OwnMedium, Peer, PeerCursor};
 
@@ -93,7 +93,7 @@ impl Writer {
         self.names_each = true;
     }
 
-    /// Whether descriptors can be attached to what goes here.
+    /// Whether descriptors and memory can be sent here; else regions are copied.
     pub fn takes_attachments(&self) -> bool {
         self.cargo.is_some()
     }
@@ -388,12 +388,21 @@ impl Writer {
     /// The descriptors go ahead: where their record is found they are there.
     #[cold]
     fn stage_attached(&mut self) -> Result<(), NoRoom> {
-        let (Some(attached), Some(cargo)) = (&self.attached, &self.cargo) else {
+        let Some(attached) = &self.attached else {
             return Ok(());
+        };
+        let Some(cargo) = &mut self.cargo else {
+            let record = attached.copied_record();
+            return self.producer.stage_copy(Kind::Attachments, &record, 0);
         };
         let record = attached.record();
         self.producer.stage_copy(Kind::Attachments, &record, 0)?;
         // Where the subscriber is gone, so is the room.
+        for region in attached.regions() {
+            if !cargo.send_region(region).unwrap_or(false) {
+                return Err(NoRoom::Full);
+            }
+        }
         let sent = attached.send(cargo, self.unsent);
         self.unsent = sent.map_err(|_| NoRoom::Full)?;
         match self.unsent >= attached.next() {
@@ -446,5 +455,5 @@ impl Drop for Writer {
 /// together, so a ring holds twice as much as the longest message *and* these.
 pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES)
     + record_bytes(MAX_NAME_BYTES)
-    + record_bytes(ENTRY_BYTES)
+    + record_bytes(LONGEST_BYTES)
     + Timestamp::BYTES;

@@ -131,8 +131,6 @@ impl<S: Read> Tail<S> {
                 Kind::Pad => pad_bytes = record_bytes,
                 // It would have fitted before the end.
                 _ if record_bytes <= pad_bytes => return Err(Violation::Pad { position }),
-                // Descriptors do not go with it.
-                Kind::Attachments => return Err(Violation::Prelude { position }),
                 Kind::Topic | Kind::Gap if record.len_bytes > LONGEST_PRELUDE_BYTES => {
                     return Err(Violation::Prelude { position });
                 }
@@ -160,8 +158,8 @@ impl<S: Read> Tail<S> {
                     position: self.position.0,
                 });
             }
-            // A gap, a topic and a pad before each of them are the most that a producer puts before a message.
-            if before_message > 5 {
+            // A gap, a topic, attachments and a pad before each of them are the most that a producer puts before a message.
+            if before_message > 7 {
                 return Err(Violation::Prelude {
                     position: self.position.0,
                 });
@@ -256,7 +254,7 @@ impl<S: Write, C: Cursor> Replica<S, C> {
             return Err(malformed);
         };
         let (kind, len) = parse_commit_word(word)
-            .filter(|(kind, _)| !matches!(kind, Kind::Pad | Kind::Attachments))
+            .filter(|(kind, _)| *kind != Kind::Pad)
             .ok_or(malformed)?;
         let len = len as usize;
         let padded = record_bytes(len) - CELL_BYTES;

@@ -151,7 +151,6 @@ impl Segment {
     }
 
     /// Bytes of data, a multiple of 4,096.
-    #[cfg(test)]
     pub fn data_len(&self) -> usize {
         self.mapping.data_len()
     }

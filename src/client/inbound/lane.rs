@@ -116,8 +116,8 @@ impl InLane {
         &self.reader
     }
 
-    pub(in crate::client) fn take_attachments(&mut self) -> Option<Attachments> {
-        self.reader.take_attachments()
+    pub(in crate::client) fn attachments(&mut self) -> Option<&mut Attachments> {
+        self.reader.attachments()
     }
 
     #[inline]
