@@ -151,7 +151,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(114))]
+#[bench::one_lane(setup = full_bus, config = at_most(105))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -160,9 +160,23 @@ fn receive_1000(mut bus: Bus) -> Bus {
     bus
 }
 
+#[library_benchmark]
+#[bench::one_lane(setup = full_bus, config = at_most(50))]
+fn poll_1000(mut bus: Bus) -> Bus {
+    let mut next = 0;
+    while next < COUNT as u64 {
+        let polled = bus.subscribers[0].poll(COUNT, |sample| {
+            assert_eq!(sample.number.to_native(), next);
+            next += 1;
+        });
+        assert!(polled.unwrap() > 0);
+    }
+    bus
+}
+
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
-#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(267))]
+#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(262))]
 #[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1905))]
 #[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4040))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {
@@ -187,7 +201,7 @@ fn poll_empty_1000(mut bus: Bus) -> Bus {
 
 library_benchmark_group!(
     name = hot_path;
-    benchmarks = publish_1000, publish_1000_in_batches, receive_1000,
+    benchmarks = publish_1000, publish_1000_in_batches, receive_1000, poll_1000,
         publish_and_receive_1000, poll_empty_1000
 );
 

@@ -15,6 +15,7 @@ pub use ringmain_derive::{Describe, Message};
 pub use rkyv;
 
 pub(crate) mod doorbell;
+pub(crate) mod pool;
 pub(crate) mod ring;
 pub(crate) mod sync;
 pub(crate) mod table;
@@ -38,14 +39,14 @@ mod client;
 
 pub use client::{
     AnyMessage, Attachment, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError,
-    Delivery, Gap, GapCause, LaneFault, LastValue, LastValues, ListTopics, LookError,
-    ProtocolError, PublishError, Publisher, PublisherBuilder, Receive, RecvError, RegionRegistry,
-    RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder, SubscriberEvent,
-    Timer, Unclaimed, Undecodable, Wait, Waitable, wait_any,
+    Delivery, Gap, GapCause, Held, HoldError, LaneFault, LastValue, LastValues, ListTopics, Loan,
+    LoanAlign, LoanError, LookError, ProtocolError, PublishError, Publisher, PublisherBuilder,
+    Receive, RecvError, RegionRegistry, RequestError, ResolvedTopic, Retry, Sample, Subscriber,
+    SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};
-pub use lane::{MappedRegion, Region, RegionError, SharedRegion};
+pub use lane::{MappedRegion, PoolError, Region, RegionError, SharedRegion};
 pub use link::{Address, AddressError};
 pub use message::{Clock, Host, Timestamp};
 pub use segment::{Backend, MemoryOptions, SegmentError};

@@ -1,6 +1,6 @@
 //! The only door to atomics, fences, spin hints.
 //!
-//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`, `table`) is model-checked as it is
+//! Under `cfg(ring_loom)` the types are loom's, so that floor 0 (`sync`, `ring`, `doorbell`, `table`, `pool`) is model-checked as it is
 //! compiled for use. [`Site`] is the table of everything that a proof rests on: `loom-tests` weakens one site at a time
 //! and demands that some model then fails, so an ordering that is stronger than needed, or a model that checks nothing,
 //! is found.
@@ -53,6 +53,12 @@ pub enum Site {
     BatchFirstWordLast,
     /// Consumer: the header is looked at again between the drop counters and the report of a gap.
     GapLookAgain,
+    /// Producer, where the reader of a seat begins: release, so that the header there holds 0, or a record, to whoever sees it.
+    SeatStore,
+    /// Consumer, where it begins: an acquire fence behind what it found in its seat, partner of `SeatStore`.
+    SeatLoad,
+    /// Producer: who has left the ring is looked after until it has read what was before.
+    LeaverKept,
     /// Lossy producer, `Oldest`: release, so that the record there is visible to whoever sees the word.
     OldestStore,
     /// Lossy consumer, `Oldest`: acquire, partner of `OldestStore`.
@@ -121,6 +127,22 @@ pub enum Site {
     TableSequenceLoad,
     /// Table reader: what it takes as seen of the table is the sequence from before its look at the groups.
     TableSequenceFirst,
+    /// Publisher of chunks, cursor: acquire, partner of `CursorStore`; what was read is read, what is held is in its slot.
+    ChunkCursorLoad,
+    /// Publisher of chunks: it looks at the hold slots after the cursors.
+    SlotsLast,
+    /// Reader, hold slot: release, so that what the slot held before is read for whoever sees the new hold.
+    HoldStore,
+    /// Reader, hold slot: release, so that its reads of the chunk are over.
+    HoldRelease,
+    /// Publisher of chunks, hold slot: acquire, partner of `HoldStore` and `HoldRelease`.
+    HoldLoad,
+    /// Reader, free slots: release, so that whoever takes the slot passes on that what it held is read.
+    HoldGiveBack,
+    /// Reader that leaves: release, so that its holds are seen with it, and its reads are over.
+    LeftStore,
+    /// Publisher of chunks: acquire, partner of `LeftStore`.
+    LeftLoad,
 }
 
 impl Site {
@@ -129,7 +151,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 47] = [
+    pub const ALL: [Site; 58] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -143,6 +165,9 @@ impl Site {
         Site::ReserveNextHeader,
         Site::BatchFirstWordLast,
         Site::GapLookAgain,
+        Site::SeatStore,
+        Site::SeatLoad,
+        Site::LeaverKept,
         Site::OldestStore,
         Site::OldestLoad,
         Site::OldestFirst,
@@ -177,6 +202,14 @@ impl Site {
         Site::TableSequenceStore,
         Site::TableSequenceLoad,
         Site::TableSequenceFirst,
+        Site::ChunkCursorLoad,
+        Site::SlotsLast,
+        Site::HoldStore,
+        Site::HoldRelease,
+        Site::HoldLoad,
+        Site::HoldGiveBack,
+        Site::LeftStore,
+        Site::LeftLoad,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

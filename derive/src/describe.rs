@@ -14,8 +14,18 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     for option in ["as", "remote"] {
         refuse_option(&input.attrs, option)?;
     }
+    let mut any_bits = quote! { false };
     let kind = match &input.data {
-        Data::Struct(data) => struct_kind(&data.fields)?,
+        Data::Struct(data) => {
+            // Who checks bytes in a way of their own has said that not all of them will do.
+            if ["bytecheck", "attr"]
+                .iter()
+                .all(|option| refuse_option(&input.attrs, option).is_ok())
+            {
+                any_bits = all_any_bits(&data.fields);
+            }
+            struct_kind(&data.fields)?
+        }
         Data::Enum(data) => enum_kind(data)?,
         Data::Union(data) => {
             let text = "a union cannot be a message, since its bytes do not say which field they are: write an enum";
@@ -26,6 +36,11 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     Ok(quote! {
         #[automatically_derived]
         impl ::ringmain::message::Describe for #ident {
+            // SAFETY: a struct whose fields can have any bits, and that is checked in no way but by its fields, can have any itself.
+            const ANY_BITS: ::ringmain::message::AnyBits<Self> = unsafe {
+                ::ringmain::message::AnyBits::claim(#any_bits)
+            };
+
             fn kind(types: &mut ::ringmain::message::LayoutBuilder) -> ::ringmain::message::Kind {
                 #kind
             }
@@ -68,6 +83,11 @@ fn enum_kind(data: &DataEnum) -> Result<TokenStream> {
         #tags
         ::ringmain::message::Kind::Enum(::std::vec![#(#variants),*])
     })
+}
+
+fn all_any_bits(fields: &Fields) -> TokenStream {
+    let types = fields.iter().map(|field| &field.ty);
+    quote! { true #(&& <#types as ::ringmain::message::Describe>::ANY_BITS.holds())* }
 }
 
 fn name_of(field: &Field, position: usize) -> String {

@@ -30,6 +30,7 @@ fuzz_target!(|input: &[u8]| {
                 let _ = consumer.release(record);
             }
             Polled::Gap(_) => {}
+            Polled::Switch(_) => drop(consumer.pass_switch()),
             Polled::Empty => {
                 if consumer.poll_losses().is_err() {
                     return;

@@ -6,6 +6,8 @@
 
 #[path = "../../src/doorbell/mod.rs"]
 pub mod doorbell;
+#[path = "../../src/pool/mod.rs"]
+pub mod pool;
 #[path = "../../src/ring/mod.rs"]
 pub mod ring;
 #[path = "../../src/sync.rs"]

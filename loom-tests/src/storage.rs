@@ -1,4 +1,4 @@
-//! A ring, and a table, in loom's cells.
+//! A ring, a table, the words of a reader of chunks in loom's cells.
 //!
 //! # Safety
 //! The plain half of each cell lies in loom's `UnsafeCell`, which reports any unordered access, so a breach of the
@@ -8,7 +8,8 @@
 use loom::{cell::UnsafeCell, sync::Arc};
 
 use crate::{
-    ring::{CELL_BYTES, Control, Cursor, Read, Write},
+    pool::{HOLDS, Presence, Slots, Watch},
+    ring::{CELL_BYTES, Control, Cursor, Read, SeatWord, Write},
     sync::{AtomicU64, Ordering},
     table::{Words, WordsMut},
 };
@@ -38,6 +39,8 @@ pub struct LoomCursor {
 struct Shared<H> {
     cells: Vec<Cell<H>>,
     control: [AtomicU64; 9],
+    /// Seat 1, the only one that models give.
+    seat: [AtomicU64; 4],
 }
 
 /// The first half is atomic, for it may be a commit word; the second is a detail or payload.
@@ -121,6 +124,7 @@ impl<H: Half> Ring<H> {
             shared: Arc::new(Shared {
                 cells,
                 control: std::array::from_fn(|_| AtomicU64::new(0)),
+                seat: std::array::from_fn(|_| AtomicU64::new(0)),
             }),
         }
     }
@@ -168,6 +172,11 @@ impl<H: Half> Read for Ring<H> {
             Control::Intent => 5,
             Control::Oldest => 6,
         }]
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        assert_eq!(seat, 1);
+        &self.shared.seat[word as usize / 8]
     }
 }
 
@@ -227,6 +236,82 @@ impl Words for LoomWords {
 }
 
 impl WordsMut for LoomWords {}
+
+/// The words of a reader of chunks; clones share them.
+#[derive(Clone, Debug)]
+pub struct LoomReader {
+    cursor: LoomCursor,
+    words: Arc<[AtomicU64; HOLDS + 1]>,
+}
+
+impl LoomReader {
+    /// A reader that has not read anything.
+    #[expect(clippy::new_without_default, reason = "only inside a loom model")]
+    pub fn new() -> Self {
+        Self {
+            cursor: LoomCursor::new(),
+            words: Arc::new(std::array::from_fn(|_| AtomicU64::new(0))),
+        }
+    }
+
+    /// Its cursor.
+    pub fn cursor(&self) -> LoomCursor {
+        self.cursor.clone()
+    }
+
+    /// What says that it reads no more.
+    pub fn left_word(&self) -> &AtomicU64 {
+        &self.words[HOLDS]
+    }
+}
+
+impl Watch for LoomReader {
+    fn cursor(&self) -> &AtomicU64 {
+        self.cursor.word()
+    }
+
+    fn left(&self) -> [&AtomicU64; 2] {
+        [self.left_word(); 2]
+    }
+
+    fn slot(&self, index: usize) -> &AtomicU64 {
+        &self.words[index]
+    }
+}
+
+impl Presence for LoomReader {
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+impl Slots for LoomReader {
+    fn slot(&self, index: usize) -> &AtomicU64 {
+        &self.words[index]
+    }
+}
+
+/// The content of a chunk: a word that must not be written while others look.
+#[derive(Clone, Debug)]
+pub struct Content(Arc<Plain>);
+
+impl Content {
+    /// Holding 0.
+    #[expect(clippy::new_without_default, reason = "only inside a loom model")]
+    pub fn new() -> Self {
+        Self(Arc::new(Plain::new()))
+    }
+
+    /// What it holds.
+    pub fn load(&self) -> u64 {
+        self.0.load()
+    }
+
+    /// Changes that.
+    pub fn store(&self, value: u64) {
+        self.0.store(value);
+    }
+}
 
 /// Up to 8 bytes as a little-endian word, zeros behind them.
 fn word_from(bytes: &[u8]) -> u64 {

@@ -1,7 +1,7 @@
 //! Every model holds.
 
 use ringmain_loom_tests::models::{
-    batch, doorbell, gaps, lossy, room, store_buffer, stream, table,
+    batch, doorbell, gaps, join, lossy, pool, room, store_buffer, stream, switch, table,
 };
 
 #[test]
@@ -32,6 +32,21 @@ fn losses_are_told_before_the_end_of_a_closed_lane() {
 #[test]
 fn losses_are_told_when_the_producer_died() {
     gaps::run_dead();
+}
+
+#[test]
+fn a_reader_that_comes_later_gets_all_from_then_on() {
+    join::run();
+}
+
+#[test]
+fn a_reader_that_moves_misses_nothing_and_is_told_its_own_losses_only() {
+    switch::run();
+}
+
+#[test]
+fn what_is_left_for_a_reader_that_moves_is_not_written_over() {
+    switch::run_over();
 }
 
 #[test]
@@ -108,4 +123,24 @@ fn nothing_new_is_missed_and_the_account_is_exact() {
 #[test]
 fn what_is_taken_as_seen_was_given() {
     table::run_seen();
+}
+
+#[test]
+fn a_chunk_is_not_written_before_its_record_is_read() {
+    pool::run_read();
+}
+
+#[test]
+fn a_chunk_is_not_written_while_it_is_held() {
+    pool::run_hold();
+}
+
+#[test]
+fn a_chunk_is_not_written_while_it_was_held_where_another_one_is_now() {
+    pool::run_reused();
+}
+
+#[test]
+fn a_reader_that_leaves_keeps_what_it_holds() {
+    pool::run_left();
 }

@@ -17,7 +17,9 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::ZeroNextHeader | Site::ZeroBeforeCommit => &["stream", "lossy_followed"],
         Site::ReserveNextHeader => &["stream"],
         Site::BatchFirstWordLast => &["batch", "batch_behind_pad", "lossy_followed"],
-        Site::GapLookAgain => &["gaps_open", "gaps_dead"],
+        Site::GapLookAgain => &["gaps_open", "gaps_dead", "switch"],
+        Site::SeatStore | Site::SeatLoad => &["join"],
+        Site::LeaverKept => &["switch_over"],
         Site::OldestStore | Site::OldestLoad => &["lossy_resumed"],
         Site::OldestFirst | Site::IntentStore | Site::IntentLoad => &["lossy"],
         Site::OverwriteFence | Site::CopyFence => &["lossy", "lossy_resumed"],
@@ -39,6 +41,10 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::TableUsedFirst => &["table_news"],
         Site::TableSequenceLast | Site::TableSequenceStore => &["table_seen"],
         Site::TableSequenceLoad | Site::TableSequenceFirst => &["table_seen"],
+        Site::ChunkCursorLoad | Site::SlotsLast | Site::HoldRelease => &["pool_hold"],
+        Site::HoldLoad => &["pool_hold", "pool_hold_reused"],
+        Site::HoldStore | Site::HoldGiveBack => &["pool_hold_reused"],
+        Site::LeftStore | Site::LeftLoad => &["pool_left"],
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::lane::LaneError;
+use crate::lane::{LaneError, PoolError};
 use crate::link::{self, AddressError, LinkError};
 use crate::message::{EncodeError, LayoutError, ViewError};
 use crate::relay::DialError;
@@ -148,6 +148,9 @@ pub enum PublishError {
         /// What was declared, in bytes.
         limit: usize,
     },
+    /// There is no memory for the message; see [`PublisherBuilder::pool_bytes`](super::PublisherBuilder::pool_bytes).
+    #[error("no memory for the message: {0}; raise `pool_bytes`, or have subscribers hold less")]
+    Pool(PoolError),
     /// The messages of a batch take more than every ring holds.
     #[error(
         "the batch takes {len} bytes, {limit} are possible: make it smaller, or raise `ring_bytes`"

@@ -7,22 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::Role;
-use crate::lane::{
-    DEFAULT_RING_BYTES, MAX_RING_BYTES, MAX_TOPIC_IDS, MIN_RING_BYTES, OwnMedium, PRELUDE_BYTES,
-    SharedRegion, longest_parcel, table,
-};
+use crate::lane::{DEFAULT_RING_BYTES, MAX_TOPIC_IDS, PoolWriter, SharedRegion};
 use crate::message::{Bytes, Clock, Message, MessageType};
-use crate::ring::{capacity_for, lossy, max_payload_bytes, record_bytes};
-use crate::segment::Kind;
-use crate::table::bytes_for;
 use crate::topic::Topic;
 use crate::wire::{HandleId, PublisherSpec, ToBroker};
 
 use super::client::Client;
 use super::error::{PublishError, RequestError};
 use super::mailbox::Mailbox;
-use super::outbound::{Delivery, Gate, History, Outbound, Patience, Retry, Settings, Waitlist};
+use super::open_rings::OpenRings;
+use super::outbound::{Delivery, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
+use super::sizes::{lossy_bytes, table_bytes};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
 
 /// What is attached to a message.
@@ -65,17 +61,20 @@ pub struct Publisher<T: ?Sized> {
 /// Settles how a publisher is opened; see [`Client::publisher`].
 #[must_use = "a publisher exists once `open` is called"]
 pub struct PublisherBuilder<'a, T: ?Sized> {
-    client: &'a Client,
+    pub(super) client: &'a Client,
     topic: &'a str,
-    max_message_bytes: usize,
-    ring_bytes: usize,
+    pub(super) max_message_bytes: usize,
+    pub(super) ring_bytes: usize,
     block_cap: Option<Duration>,
     clock: Option<Clock>,
     retry: Retry,
+    pub(super) share_rings: bool,
     time_to_live: Option<Duration>,
     waiting_bytes: usize,
-    history: u32,
-    history_bytes: usize,
+    pub(super) history: u32,
+    pub(super) history_bytes: usize,
+    pub(super) pool_bytes: u64,
+    pub(super) pool_threshold: usize,
     /// Instead of the type's own.
     message_type: Option<MessageType>,
     message: PhantomData<fn(&T)>,
@@ -115,16 +114,20 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             block_cap: None,
             clock: None,
             retry: Retry::default(),
+            share_rings: true,
             time_to_live: None,
             waiting_bytes: DEFAULT_WAITING_BYTES,
             history: 0,
             history_bytes: DEFAULT_HISTORY_BYTES,
+            pool_bytes: DEFAULT_POOL_BYTES,
+            pool_threshold: DEFAULT_POOL_THRESHOLD,
             message_type: None,
             message: PhantomData,
         }
     }
 
-    /// The largest encoded message, in bytes; 64 KiB unless set. Every ring of the publisher holds at least two of those.
+    /// The largest encoded message, in bytes; 64 KiB unless set. Messages that go through the [pool](Self::pool_bytes) can have up to its limit.
+    /// A ring whose subscriber needs copies holds at least two of the largest, so it can have up to half of 1 GiB.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
         self
@@ -134,6 +137,22 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// what fits the second-level cache of current processors. A subscriber may ask for more.
     pub fn ring_bytes(mut self, bytes: usize) -> Self {
         self.ring_bytes = bytes;
+        self
+    }
+
+    /// Memory for messages that are not copied for each subscriber, in bytes; 1 GiB unless set. It is taken when messages need it, and
+    /// given back when they do not. Each subscriber may pin an equal share of it, by what it has not read or holds.
+    pub fn pool_bytes(mut self, bytes: u64) -> Self {
+        self.pool_bytes = bytes;
+        self
+    }
+
+    /// From which length on, in bytes, a message is written once for all subscribers on this host, which read it where it lies;
+    /// 4,096 unless set. Shorter ones are copied into each subscriber's ring, and so are all for subscribers on other hosts, in queue
+    /// groups, or with a policy by which older messages give way. With `usize::MAX` no message goes that way but
+    /// [loans](Publisher::loan).
+    pub fn pool_threshold(mut self, bytes: usize) -> Self {
+        self.pool_threshold = bytes;
         self
     }
 
@@ -156,6 +175,16 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// How a publish waits for room; [`Retry::Wake`] unless set.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Whether subscribers of this host that ask for the same (patterns, exclusions, policy, ring size) read one ring, which is
+    /// written once for all of them; they do unless this is set to false. Nobody has less for it: whoever is slow keeps the
+    /// ring for itself, the others move on to another one. Rings are not shared where older messages give way, in queue
+    /// groups, behind a snapshot, nor with a subscriber on another host; nor by a publisher whose messages can be long enough for the
+    /// [pool](PublisherBuilder::pool_threshold), which are written once as it is.
+    pub fn share_rings(mut self, share: bool) -> Self {
+        self.share_rings = share;
         self
     }
 
@@ -209,7 +238,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     /// [`RequestError`]: the topic or a size is not possible, the broker refuses or is gone.
     pub fn open(self) -> Result<Publisher<T>, RequestError> {
         let declared = Topic::try_from(self.topic)?;
-        let ring_bytes = self.checked_ring_bytes()?;
+        let (ring_bytes, pooled_ring_bytes) = self.checked_ring_bytes()?;
         let message_type = self
             .message_type
             .as_ref()
@@ -228,14 +257,17 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             &message_type.to_string(),
         );
         let waitlist = Arc::new(Waitlist::new(self.waiting_bytes, counters.clone()));
+        let rings = Arc::new(OpenRings::default());
         let port = PublisherPort {
             mailbox: mailbox.clone(),
             live: topics.live().clone(),
             ring_bytes,
-            lossy_bytes: lossy_bytes(self.max_message_bytes).max(ring_bytes),
-            table_bytes: table_bytes(self.max_message_bytes, 1).max(ring_bytes),
+            pooled_ring_bytes,
+            lossy_bytes: lossy_bytes(self.max_message_bytes).max(pooled_ring_bytes),
+            table_bytes: table_bytes(self.max_message_bytes, 1).max(pooled_ring_bytes),
             history: history.as_ref().map(|history| history.gate.clone()),
             waitlist: waitlist.clone(),
+            rings: self.shares_rings().then(|| rings.clone()),
             message_type: message_type.to_string(),
             counters,
         };
@@ -262,13 +294,16 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             topics,
             Settings {
                 max_message_bytes: self.max_message_bytes,
-                ring_bytes,
+                ring_bytes: pooled_ring_bytes.min(ring_bytes),
                 clock: self.clock,
                 retry: self.retry,
                 time_to_live: self.time_to_live,
+                pool: PoolWriter::new(self.pool_bytes, *shared.options()),
+                copied_up_to: self.copied_up_to(),
             },
             history,
             waitlist,
+            rings,
         );
         outbound.sync();
         Ok(Publisher {
@@ -278,62 +313,6 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
             _client: self.client.clone(),
             message: PhantomData,
         })
-    }
-
-    fn make_history(&self) -> Result<Option<History>, RequestError> {
-        if self.history == 0 {
-            return Ok(None);
-        }
-        let size = |what, asked: usize, most: usize| RequestError::Size {
-            what,
-            asked: asked as u64,
-            least: 0,
-            most: most as u64,
-        };
-        if self.history > MOST_HISTORY {
-            let (asked, most) = (self.history as usize, MOST_HISTORY as usize);
-            return Err(size("history", asked, most));
-        }
-        let least = table_bytes(self.max_message_bytes, self.history);
-        let bytes = self.history_bytes.checked_next_power_of_two();
-        let bytes = bytes
-            .map(|bytes| bytes.max(least))
-            .filter(|bytes| *bytes <= MAX_RING_BYTES)
-            .ok_or_else(|| {
-                size(
-                    "history_bytes",
-                    self.history_bytes.max(least),
-                    MAX_RING_BYTES,
-                )
-            })?;
-        let options = self.client.shared().options();
-        let memory = OwnMedium::create(Kind::Table, bytes, options)?;
-        let table = table(memory.clone(), self.history)
-            .map_err(|_| size("history_bytes", bytes, MAX_RING_BYTES))?;
-        let gate = Arc::new(Gate::new(memory, table.sequence()));
-        Ok(Some(History { table, gate }))
-    }
-
-    fn checked_ring_bytes(&self) -> Result<usize, RequestError> {
-        let size = |what, asked: usize, most: usize, least: usize| RequestError::Size {
-            what,
-            asked: asked as u64,
-            least: least as u64,
-            most: most as u64,
-        };
-        let most = max_payload_bytes(MAX_RING_BYTES) - PRELUDE_BYTES;
-        let needed = capacity_for(self.max_message_bytes.saturating_add(PRELUDE_BYTES))
-            .filter(|needed| *needed <= MAX_RING_BYTES)
-            .ok_or_else(|| size("max_message_bytes", self.max_message_bytes, most, 0))?;
-        if !(MIN_RING_BYTES..=MAX_RING_BYTES).contains(&self.ring_bytes) {
-            return Err(size(
-                "ring_bytes",
-                self.ring_bytes,
-                MAX_RING_BYTES,
-                MIN_RING_BYTES,
-            ));
-        }
-        Ok(self.ring_bytes.next_power_of_two().max(needed))
     }
 }
 
@@ -616,19 +595,6 @@ impl Drop for OpenPublisher<'_> {
     }
 }
 
-/// Bytes of a lossy ring for messages of this length.
-fn lossy_bytes(max_message_bytes: usize) -> usize {
-    let longest = longest_parcel(record_bytes(max_message_bytes));
-    lossy::capacity_for(longest).unwrap_or(usize::MAX)
-}
-
-/// Bytes of a table that holds so many messages of each topic, as long as they may be.
-fn table_bytes(max_message_bytes: usize, history: u32) -> usize {
-    let longest = longest_parcel(record_bytes(max_message_bytes));
-    let bytes = bytes_for(longest, history + 1).max(MIN_RING_BYTES);
-    bytes.checked_next_power_of_two().unwrap_or(usize::MAX)
-}
-
 fn too_many(_: TooManyTopics) -> PublishError {
     PublishError::TooManyTopics {
         limit: MAX_TOPIC_IDS,
@@ -636,9 +602,11 @@ fn too_many(_: TooManyTopics) -> PublishError {
 }
 
 const DEFAULT_WAITING_BYTES: usize = 1 << 20;
+/// Of the pool, in bytes, unless told otherwise.
+const DEFAULT_POOL_BYTES: u64 = 1 << 30;
+/// Bytes of a message from which on it goes through the pool, unless told otherwise.
+const DEFAULT_POOL_THRESHOLD: usize = 4096;
 /// A quarter of what the default ring could take.
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Memory of a history, in bytes, unless told otherwise.
 const DEFAULT_HISTORY_BYTES: usize = 4 * 1024 * 1024;
-/// Messages of a topic that can be kept.
-const MOST_HISTORY: u32 = 63;

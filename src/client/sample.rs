@@ -11,9 +11,12 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use crate::lane::MappedRegion;
+use crate::lane::{CannotHold, Hold};
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
+use super::held::HoldError;
 use super::inbound::{InLane, Origin};
 use super::subscriber::Receive;
 
@@ -35,6 +38,27 @@ pub(super) fn check<T: Receive + ?Sized>(lane: &InLane) -> Result<Checked<T::Vie
     // SAFETY: the lane's last poll found it; the bytes are not used beyond a `Sample`, which keeps it unreleased.
     let payload = unsafe { lane.reader().payload() };
     T::view(payload).map(|view| Checked(NonNull::from(view)))
+}
+
+/// Checks the payload of the message that stands next, where the lane is a ring; `None` if there is none, or it is no value
+/// of the type.
+#[inline(always)]
+pub(super) fn ready<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().ready_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
+}
+
+/// The same behind a message that was found in this way, and passed.
+#[inline(always)]
+pub(super) fn next<T: Receive + ?Sized>(lane: &mut InLane) -> Option<Checked<T::View>> {
+    // SAFETY: as in `check`.
+    let payload = unsafe { lane.reader_mut().next_payload(T::ENCODED_LEN) }?;
+    T::view(payload)
+        .ok()
+        .map(|view| Checked(NonNull::from(view)))
 }
 
 impl<'a, T: Receive + ?Sized> Sample<'a, T> {
@@ -87,6 +111,21 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
         self.lane.reader().skipped()
     }
 
+    /// Keeps it where it is, if it lies in a pool.
+    pub(super) fn hold_chunk(&self) -> Result<Option<Hold>, CannotHold> {
+        self.lane.reader().hold()
+    }
+
+    pub(super) fn view(&self) -> NonNull<T::View> {
+        self.view
+    }
+
+    /// What is looked at as the view.
+    pub(super) fn payload(&self) -> &[u8] {
+        // SAFETY: the lane's last poll found it, and `self` keeps it unreleased.
+        unsafe { self.lane.reader().payload() }
+    }
+
     /// Whether another member of the queue group may have got it already: it had the message, or could have taken it, when it
     /// was closed or died; see [`queue`](super::SubscriberBuilder::queue).
     #[inline]
@@ -101,6 +140,18 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
         attachments.map_or_else(Vec::new, |attachments| {
             mem::take(&mut attachments.descriptors)
         })
+    }
+
+    /// The regions that its publisher [attached](super::Publisher::publish_with) to it, in the same order, mapped; copies, if it is on
+    /// another host. They outlive the sample, the subscriber and the publisher, which does not write them again before they
+    /// are dropped, in whatever order. The first call gives them, later ones nothing.
+    ///
+    /// Of each publisher 48 regions and messages together can be held at a time.
+    ///
+    /// # Errors
+    /// [`HoldError`]; none was taken then, and another call may give them.
+    pub fn take_regions(&mut self) -> Result<Vec<MappedRegion>, HoldError> {
+        Ok(self.lane.take_regions()?)
     }
 
     /// The type that its publisher declared.

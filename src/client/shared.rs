@@ -12,11 +12,12 @@ use crate::segment::fork::ProcessMark;
 use crate::segment::{SegmentOptions, SegmentWord};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, load_acquire};
 use crate::wake::{Bell, BellSender};
-use crate::wire::{HandleId, LaneId, Limits, RequestId, ToBroker};
+use crate::wire::{HandleId, LaneId, LaneRefusal, Limits, RequestId, ToBroker};
 
 use super::error::RequestError;
 use super::inbound::{InLane, SubscriberPort};
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::outbound::{Gate, Waitlist, WriterCommand};
 use super::session::Reply;
 use super::topics::LiveTopics;
@@ -67,6 +68,8 @@ pub(super) enum Command {
     Leave(LaneId),
     /// A publisher has ended the lane for want of room.
     Disconnect(LaneId),
+    /// A publisher has ended the lane, for this reason.
+    RefuseWriter(LaneId, LaneRefusal),
     /// A subscriber has read the lane to its end.
     Finished(LaneId),
     /// A member of a queue group has read the lane to its end.
@@ -83,6 +86,8 @@ pub(super) struct PublisherPort {
     pub(super) live: Arc<LiveTopics>,
     /// Smallest ring that its messages need, in bytes; a power of two.
     pub(super) ring_bytes: usize,
+    /// The same where long ones go through the pool.
+    pub(super) pooled_ring_bytes: usize,
     /// Smallest lossy ring that its messages need, in bytes; a power of two.
     pub(super) lossy_bytes: usize,
     /// Size of a table for its messages, in bytes; a power of two.
@@ -91,6 +96,8 @@ pub(super) struct PublisherPort {
     pub(super) history: Option<Arc<Gate>>,
     /// What a new lane gets first.
     pub(super) waitlist: Arc<Waitlist>,
+    /// Rings that new subscribers can come to; `None` where each has its own.
+    pub(super) rings: Option<Arc<OpenRings>>,
     pub(super) message_type: String,
     pub(super) counters: Arc<HandleSlot>,
 }

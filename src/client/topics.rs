@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pin: Arc<()>,
     /// Keys of the lanes.
     pub(super) lanes: Vec<usize>,
+    /// Subscribers who read these.
+    pub(super) readers: u32,
     /// Keys of the lanes of each queue group, one of which gets a message.
     pub(super) groups: Vec<Vec<usize>>,
     /// Version of the routes that these are of; 0 is none, or that there are groups.
@@ -127,6 +129,7 @@ impl TopicTable {
             generation: self.generations,
             pin,
             lanes: Vec::new(),
+            readers: 0,
             groups: Vec::new(),
             routes: 0,
             grouped_routes: 0,
@@ -151,20 +154,20 @@ impl TopicTable {
         (slot.routes == routes).then_some(slot)
     }
 
-    /// The topic with its lanes; `matching` finds them if the routes have changed since.
+    /// The topic with its lanes; `matching` finds them, and counts who reads those of no group, if the routes have changed since.
     #[inline]
     pub(super) fn slot(
         &mut self,
         id: u32,
         routes: u64,
-        matching: impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>),
+        matching: impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) -> u32,
     ) -> &Slot {
         let slot = &mut self.slots[id as usize];
         if slot.routes != routes && slot.grouped_routes != routes {
             self.matches += 1;
             slot.lanes.clear();
             slot.groups.clear();
-            matching(&slot.topic, &mut slot.lanes, &mut slot.groups);
+            slot.readers = matching(&slot.topic, &mut slot.lanes, &mut slot.groups);
             (slot.routes, slot.grouped_routes) = match slot.groups.is_empty() {
                 true => (routes, 0),
                 false => (0, routes),
@@ -331,16 +334,19 @@ mod tests {
         let mut table = TopicTable::new();
         let id = table.resolve(topic(0)).unwrap().id;
         for _ in 0..1000 {
-            table.slot(id, 7, |_, lanes, _| lanes.push(3));
+            table.slot(id, 7, |_, lanes, _| {
+                lanes.push(3);
+                1
+            });
         }
         assert_eq!(
             (
                 table.matches(),
-                table.slot(id, 7, |_, _, _| {}).lanes.as_slice()
+                table.slot(id, 7, |_, _, _| 0).lanes.as_slice()
             ),
             (1, &[3][..])
         );
-        table.slot(id, 8, |_, _, _| {});
+        table.slot(id, 8, |_, _, _| 0);
         assert_eq!(table.matches(), 2);
     }
 
@@ -349,11 +355,17 @@ mod tests {
         let mut table = TopicTable::new();
         let id = table.resolve(topic(0)).unwrap().id;
         for _ in 0..1000 {
-            table.slot(id, 7, |_, _, groups| groups.push(vec![3]));
+            table.slot(id, 7, |_, _, groups| {
+                groups.push(vec![3]);
+                0
+            });
             assert!(table.matched(id, 7).is_none());
         }
         assert_eq!(table.matches(), 1);
-        table.slot(id, 8, |_, lanes, _| lanes.push(3));
+        table.slot(id, 8, |_, lanes, _| {
+            lanes.push(3);
+            1
+        });
         assert!(table.matched(id, 8).is_some());
     }
 }

@@ -9,9 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::segment::{ForeignSegment, Kind, SegmentError, SegmentHandle};
+use crate::segment::{ForeignSegment, Kind, MemoryOptions, SegmentError, SegmentHandle};
 use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
 
 use super::SharedRegion;
@@ -20,18 +20,20 @@ use super::SharedRegion;
 pub struct CargoSender {
     courier: CourierSender,
     /// The regions that were sent last.
-    regions: VecDeque<u64>,
+    regions: Mutex<VecDeque<u64>>,
 }
 
 /// The subscriber's end.
 pub struct CargoReceiver {
-    courier: CourierReceiver,
+    courier: Arc<CourierReceiver>,
     /// Memory that has come, and whether it was mapped.
     memory: HashMap<u64, Memory>,
     /// Descriptors that have come, with their numbers, which rise.
     descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
     /// The regions that have come last.
     regions: VecDeque<(u64, Memory)>,
+    /// What is asked of memory that is mapped.
+    options: MemoryOptions,
 }
 
 enum Memory {
@@ -41,13 +43,20 @@ enum Memory {
 
 impl Memory {
     /// Mapped, if it was not before.
-    fn map(&mut self, kind: Kind, max_len: u64) -> Result<Arc<ForeignSegment>, CargoError> {
+    fn map(
+        &mut self,
+        kind: Kind,
+        max_len: u64,
+        options: MemoryOptions,
+    ) -> Result<Arc<ForeignSegment>, CargoError> {
         let handle = match self {
             Self::Mapped(mapped) => return Ok(mapped.clone()),
             // What is no memory is none the second time either: the lane ends.
             Self::Handle(handle) => mem::replace(handle, SegmentHandle::Named(String::new())),
         };
-        let mapped = Arc::new(ForeignSegment::open(handle, kind, max_len)?);
+        let segment = ForeignSegment::open(handle, kind, max_len)?;
+        segment.settle(options)?;
+        let mapped = Arc::new(segment);
         *self = Self::Mapped(mapped.clone());
         Ok(mapped)
     }
@@ -90,6 +99,22 @@ pub enum CargoError {
         /// Its length in bytes.
         len: usize,
     },
+    /// A payload that is not within its memory.
+    #[error("the publisher sent a payload of {len} bytes at {offset} of {segment_bytes}")]
+    Bounds {
+        /// Offset of the payload, in bytes.
+        offset: u64,
+        /// Length of the payload, in bytes.
+        len: u64,
+        /// Bytes of data that the memory has.
+        segment_bytes: u64,
+    },
+    /// A record that names no payload.
+    #[error("the publisher sent a record of {len} bytes that names no payload")]
+    NoPayload {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// More memory than anybody needs.
     #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
     TooMany,
@@ -100,7 +125,7 @@ impl CargoSender {
     pub fn new(courier: CourierSender) -> Self {
         Self {
             courier,
-            regions: VecDeque::new(),
+            regions: Mutex::default(),
         }
     }
 
@@ -108,9 +133,10 @@ impl CargoSender {
     ///
     /// # Errors
     /// [`CourierError::System`]: the subscriber is gone, or this process has no descriptor to spare.
-    pub fn send_region(&mut self, region: &SharedRegion) -> Result<bool, CourierError> {
+    pub fn send_region(&self, region: &SharedRegion) -> Result<bool, CourierError> {
         let number = region.number();
-        if self.regions.contains(&number) {
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        if regions.contains(&number) {
             return Ok(true);
         }
         let handle = region.handle().map_err(|error| CourierError::System {
@@ -119,12 +145,18 @@ impl CargoSender {
         })?;
         let sent = self.send_handle(REGION, number, &handle)?;
         if sent {
-            self.regions.push_back(number);
-            if self.regions.len() > KEPT_REGIONS {
-                self.regions.pop_front();
+            regions.push_back(number);
+            if regions.len() > KEPT_REGIONS {
+                regions.pop_front();
             }
         }
         Ok(sent)
+    }
+
+    /// Whether nobody is left who could have got something: the process at the other end has exited, or has given back all that
+    /// came in this lane. Stays so. Does not block.
+    pub fn is_hung_up(&self) -> bool {
+        self.courier.is_hung_up()
     }
 
     /// Sends memory of the number `number`. Whether there was room; does not block.
@@ -180,9 +212,10 @@ impl CargoReceiver {
     /// The subscriber's end of a lane with this courier.
     pub fn new(courier: CourierReceiver) -> Self {
         Self {
-            courier,
+            courier: Arc::new(courier),
             memory: HashMap::new(),
             descriptors: VecDeque::new(),
+            options: MemoryOptions::default(),
             regions: VecDeque::new(),
         }
     }
@@ -195,7 +228,7 @@ impl CargoReceiver {
         loop {
             let mut regions = self.regions.iter_mut().rev();
             if let Some((_, memory)) = regions.find(|(found, _)| *found == number) {
-                return memory.map(Kind::Region, MOST_REGION_BYTES);
+                return memory.map(Kind::Region, MOST_REGION_BYTES, self.options);
             }
             // One by one: those behind it may drive it out.
             if !self.take_one_in()? {
@@ -205,6 +238,12 @@ impl CargoReceiver {
                 });
             }
         }
+    }
+
+    /// Asks this of all memory that is mapped.
+    pub fn with_memory(mut self, options: MemoryOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The memory of this number, mapped when it is asked for first. At most `max_len` bytes.
@@ -217,11 +256,14 @@ impl CargoReceiver {
         kind: Kind,
         max_len: u64,
     ) -> Result<Arc<ForeignSegment>, CargoError> {
+        if let Some(Memory::Mapped(mapped)) = self.memory.get(&number) {
+            return Ok(mapped.clone());
+        }
         if !self.memory.contains_key(&number) {
             self.take_in()?;
         }
         match self.memory.get_mut(&number) {
-            Some(memory) => memory.map(kind, max_len),
+            Some(memory) => memory.map(kind, max_len, self.options),
             None => Err(CargoError::Missing {
                 what: "memory",
                 number,
@@ -230,8 +272,23 @@ impl CargoReceiver {
     }
 
     /// The memory of this number is given up.
-    pub fn retire(&mut self, number: u64) {
-        self.memory.remove(&number);
+    ///
+    /// # Errors
+    /// Any of [`CargoError`] but `Segment`.
+    pub fn retire(&mut self, number: u64) -> Result<(), CargoError> {
+        if !self.memory.contains_key(&number) {
+            self.take_in()?;
+        }
+        let missing = CargoError::Missing {
+            what: "memory",
+            number,
+        };
+        self.memory.remove(&number).map(drop).ok_or(missing)
+    }
+
+    /// As long as it is kept the publisher is told that somebody is there ([`CargoSender::is_hung_up`]).
+    pub fn presence(&self) -> Arc<CourierReceiver> {
+        self.courier.clone()
     }
 
     /// The descriptors of this number. Those of lower numbers belong to messages that have not come, and are closed.
@@ -351,7 +408,8 @@ mod tests {
             let memory = receiver.memory(number, Kind::Pool, 1 << 20).unwrap();
             assert_eq!(memory.data_len(), 8192);
         }
-        receiver.retire(3);
+        receiver.retire(3).unwrap();
+        assert!(receiver.retire(3).is_err());
         assert!(matches!(
             receiver.memory(3, Kind::Pool, 1 << 20),
             Err(CargoError::Missing { number: 3, .. })

@@ -1,18 +1,20 @@
-//! The subscriber's segment: cursors, parked counter.
+//! The subscriber's segment: cursors, parked counter, holds.
 //!
 //! | bytes of the data | what |
 //! |---|---|
 //! | 0..8 | 1 once the subscriber is closed |
 //! | 64..72 | parked counter |
-//! | 128 a .. 128 a + 8 | area a, from 1 on: cursor of one lane, a position in its ring |
-//! | 128 a + 8 .. 128 a + 40 | an account, see [`account`](super::account) |
-//! | 128 a + 64 .. 128 a + 72 | 1 once the subscriber has left that lane |
-//! | 128 a + 72 .. 128 a + 104 | the other account |
+//! | 512 a .. 512 a + 8 | area a, from 1 on: cursor of one lane, a position in its ring |
+//! | 512 a + 8 .. 512 a + 40 | an account, see [`account`](super::account) |
+//! | 512 a + 64 .. 512 a + 72 | 1 once the subscriber has left that lane |
+//! | 512 a + 72 .. 512 a + 104 | the other account |
+//! | 512 a + 128 .. 512 a + 512 | 48 hold slots, see [`pool`](crate::pool) |
 //!
 //! Lines that different processes poll lie 128 bytes apart, for processors fetch them in pairs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::pool::{HOLDS, Slots, Watch, leave};
 use crate::ring::Cursor;
 use crate::segment::{
     ForeignSegment, Kind, MemoryOptions, PAGE_BYTES, Segment, SegmentError, SegmentHandle,
@@ -49,6 +51,13 @@ pub struct PeerCursor {
     left: SegmentWord,
 }
 
+/// All words of one lane's reader, in a page of another process.
+pub struct PeerArea {
+    cursor: PeerCursor,
+    page: Arc<PeerPage>,
+    index: u32,
+}
+
 impl CursorPage {
     /// A fresh page, no area used.
     pub fn create(options: &SegmentOptions) -> Result<Self, SegmentError> {
@@ -74,7 +83,9 @@ impl CursorPage {
         // Relaxed: publishers learn of the area by a message, which orders this before whatever they read. A publisher that had the area before has closed its ring or is dead.
         area.word().store(0, Ordering::Relaxed);
         area.left().store(0, Ordering::Relaxed);
-        for word in [0, 1].into_iter().flat_map(|place| area.account(place)) {
+        let accounts = [0, 1].into_iter().flat_map(|place| area.account(place));
+        let holds = (0..HOLDS).map(|index| area.hold(index));
+        for word in accounts.chain(holds) {
             word.store(0, Ordering::Relaxed);
         }
         Some(area)
@@ -92,7 +103,7 @@ impl CursorPage {
 
     /// Says that the subscriber reads no more.
     pub fn close(&self) {
-        self.segment.word(CLOSED).store(1, Ordering::Release);
+        leave(self.segment.word(CLOSED));
     }
 }
 
@@ -105,6 +116,10 @@ impl CursorArea {
     /// The page that it is in.
     pub fn page(&self) -> &Arc<CursorPage> {
         &self.page
+    }
+
+    fn hold(&self, index: usize) -> &AtomicU64 {
+        self.page.segment.word(hold_word(self.index, index))
     }
 
     fn left(&self) -> &AtomicU64 {
@@ -124,7 +139,7 @@ impl CursorArea {
 
     /// Says that the subscriber reads this lane no more.
     pub fn leave(&self) {
-        self.left().store(1, Ordering::Release);
+        leave(self.left());
     }
 }
 
@@ -142,6 +157,19 @@ impl Cursor for CursorArea {
     #[inline]
     fn word(&self) -> &AtomicU64 {
         self.page.segment.word(self.index as usize * AREA_BYTES)
+    }
+}
+
+impl Cursor for Arc<CursorArea> {
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        self.page.segment.word(self.index as usize * AREA_BYTES)
+    }
+}
+
+impl Slots for Arc<CursorArea> {
+    fn slot(&self, index: usize) -> &AtomicU64 {
+        self.hold(index)
     }
 }
 
@@ -192,6 +220,37 @@ impl PeerPage {
             left: self.segment.kept_word(offset + LEFT)?,
         })
     }
+
+    /// All words of area `index`; `None` if there is no such area.
+    pub fn area(self: &Arc<Self>, index: u32) -> Option<PeerArea> {
+        Some(PeerArea {
+            cursor: self.cursor(index)?,
+            page: self.clone(),
+            index,
+        })
+    }
+}
+
+impl Watch for Arc<PeerArea> {
+    fn cursor(&self) -> &AtomicU64 {
+        &self.cursor.word
+    }
+
+    fn left(&self) -> [&AtomicU64; 2] {
+        [&self.cursor.left, &self.cursor.closed]
+    }
+
+    fn slot(&self, index: usize) -> &AtomicU64 {
+        let word = self.page.segment.try_word(hold_word(self.index, index));
+        word.expect("the area is in the page, and has so many slots")
+    }
+}
+
+impl PeerArea {
+    /// The cursor alone.
+    pub fn cursor(&self) -> PeerCursor {
+        self.cursor.clone()
+    }
 }
 
 impl PeerCursor {
@@ -214,16 +273,22 @@ impl Cursor for PeerCursor {
     }
 }
 
-const DATA_BYTES: usize = 2 * PAGE_BYTES;
+const DATA_BYTES: usize = 8 * PAGE_BYTES;
 const CLOSED: usize = 0;
 const PARKED: usize = 64;
-const AREA_BYTES: usize = 128;
+const AREA_BYTES: usize = 512;
 const LEFT: usize = 64;
+const SLOTS: usize = 128;
 const AREAS: u32 = (DATA_BYTES / AREA_BYTES) as u32;
 /// Of the accounts in the two lines of an area, behind the word that each has.
 const ACCOUNTS: [usize; 2] = [8, LEFT + 8];
-const _: () = assert!(ACCOUNTS[0] + 8 * WORDS <= LEFT && ACCOUNTS[1] + 8 * WORDS <= AREA_BYTES);
+const _: () = assert!(ACCOUNTS[0] + 8 * WORDS <= LEFT && ACCOUNTS[1] + 8 * WORDS <= SLOTS);
+const _: () = assert!(SLOTS + 8 * HOLDS <= AREA_BYTES);
 
 fn account_word(area: u32, place: usize, index: usize) -> usize {
     area as usize * AREA_BYTES + ACCOUNTS[place] + 8 * index
+}
+
+fn hold_word(area: u32, index: usize) -> usize {
+    area as usize * AREA_BYTES + SLOTS + 8 * index
 }

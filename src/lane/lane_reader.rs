@@ -4,7 +4,10 @@ use crate::message::Timestamp;
 use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
-use super::{Attachments, CopyReader, HistoryReader, LaneError, Next, Reader, Snapshot};
+use super::{
+    Apart, Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, MappedRegion, Next,
+    Reader, Snapshot,
+};
 
 /// The subscriber's end of a lane, whatever that lies in.
 #[expect(
@@ -20,6 +23,8 @@ pub enum LaneReader {
     Snapshot(Box<Snapshot>, Option<Box<LaneReader>>),
     /// What the publisher has kept, to be looked at; no messages come.
     History(Box<HistoryReader>),
+    /// A ring that others read, and this one not yet, or no more.
+    Apart(Box<Apart>),
 }
 
 /// Calls a method of whatever reads the lane itself.
@@ -29,6 +34,10 @@ macro_rules! lane {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
             LaneReader::History($reader) => $call,
+            LaneReader::Apart(apart) => {
+                let $reader = apart.reader();
+                $call
+            }
             LaneReader::Snapshot(_, $reader) => {
                 let $reader = $reader.as_deref().expect("a snapshot has its lane");
                 $call
@@ -40,6 +49,10 @@ macro_rules! lane {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
             LaneReader::History($reader) => $call,
+            LaneReader::Apart(apart) => {
+                let $reader = apart.reader_mut();
+                $call
+            }
             LaneReader::Snapshot(_, $reader) => {
                 let $reader = $reader.as_deref_mut().expect("a snapshot has its lane");
                 $call
@@ -55,7 +68,7 @@ macro_rules! message {
             LaneReader::Ring($reader) => $call,
             LaneReader::Copy($reader) => $call,
             LaneReader::Snapshot($reader, _) => $call,
-            LaneReader::History(_) => $none,
+            LaneReader::History(_) | LaneReader::Apart(_) => $none,
         }
     };
 }
@@ -64,6 +77,14 @@ impl LaneReader {
     /// The lane behind what its publisher has kept.
     pub fn behind(snapshot: Snapshot, lane: Self) -> Self {
         Self::Snapshot(Box::new(snapshot), Some(Box::new(lane)))
+    }
+
+    /// The regions that are attached to the message that was found last; once.
+    pub fn take_regions(&mut self) -> Result<Vec<MappedRegion>, CannotHold> {
+        match self {
+            Self::Ring(reader) => reader.take_regions(),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What is attached to the message that was found last.
@@ -78,8 +99,32 @@ impl LaneReader {
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
         match self {
-            Self::Ring(reader) => reader.next(),
+            Self::Ring(reader) => {
+                let next = reader.next()?;
+                if next == Next::Empty && reader.has_ended {
+                    self.part();
+                }
+                Ok(next)
+            }
             _ => self.next_copy(),
+        }
+    }
+
+    /// The reader has no ring any more.
+    #[cold]
+    fn part(&mut self) {
+        let ended = Self::Apart(Box::new(Apart::ended()));
+        let before = std::mem::replace(self, ended);
+        if let (Self::Apart(apart), Self::Ring(reader)) = (self, before) {
+            apart.keep(reader);
+        }
+    }
+
+    /// Rings that the reader has left: what was known of the last one says nothing of the next.
+    pub fn rings(&self) -> u64 {
+        match self {
+            Self::Ring(reader) => reader.rings,
+            _ => 0,
         }
     }
 
@@ -88,6 +133,10 @@ impl LaneReader {
         loop {
             let lane = match self {
                 Self::Ring(reader) => return reader.next(),
+                Self::Apart(apart) => match apart.begin()? {
+                    None => return Ok(Next::Empty),
+                    Some(reader) => Some(Box::new(Self::Ring(reader))),
+                },
                 Self::Copy(reader) => return reader.next(),
                 Self::History(_) => return Ok(Next::Empty),
                 Self::Snapshot(snapshot, lane) => {
@@ -129,6 +178,7 @@ impl LaneReader {
             Self::Ring(reader) => reader.is_dry(),
             Self::Copy(reader) => reader.is_dry(),
             Self::History(_) => true,
+            Self::Apart(apart) => !apart.has_something(),
             Self::Snapshot(..) => !self.has_snapshot(),
         }
     }
@@ -155,10 +205,38 @@ impl LaneReader {
         }
     }
 
+    /// As [`Reader::ready_payload`], where the lane is a ring.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn ready_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(reader) => unsafe { reader.ready_payload(len_bytes) },
+            _ => None,
+        }
+    }
+
+    /// As [`Reader::next_payload`], where the lane is a ring.
+    ///
+    /// # Safety
+    /// As [`payload`](Self::payload).
+    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[inline(always)]
+    pub unsafe fn next_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(reader) => unsafe { reader.next_payload(len_bytes) },
+            _ => None,
+        }
+    }
+
     #[inline(never)]
     fn payload_copy(&self) -> &[u8] {
         match self {
-            Self::Ring(_) | Self::History(_) => &[],
+            Self::Ring(_) | Self::History(_) | Self::Apart(_) => &[],
             Self::Copy(reader) => reader.payload(),
             Self::Snapshot(snapshot, _) => snapshot.payload(),
         }
@@ -170,6 +248,14 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => Some(reader.len_bytes()),
             _ => None,
+        }
+    }
+
+    /// Keeps the message beyond its release, if it lies in a pool.
+    pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
+        match self {
+            Self::Ring(reader) => reader.hold(),
+            _ => Ok(None),
         }
     }
 
@@ -223,12 +309,29 @@ impl LaneReader {
         match self {
             Self::Ring(reader) => reader.release(),
             Self::Copy(reader) => reader.release(),
-            Self::History(_) => {}
+            Self::History(_) | Self::Apart(_) => {}
             Self::Snapshot(snapshot, _) => {
                 let len_bytes = snapshot.payload().len();
                 snapshot.release();
                 self.counters().message(len_bytes, Position(0));
             }
+        }
+    }
+
+    /// As [`Reader::pass`], where the lane is a ring.
+    #[inline(always)]
+    pub fn pass(&mut self, len_bytes: Option<usize>) -> bool {
+        match self {
+            Self::Ring(reader) => reader.pass(len_bytes),
+            _ => false,
+        }
+    }
+
+    /// As [`Reader::end_run`], where the lane is a ring.
+    #[inline]
+    pub fn end_run(&mut self, messages: u64, len_bytes: usize, is_due: bool) {
+        if let Self::Ring(reader) = self {
+            reader.end_run(messages, len_bytes, is_due);
         }
     }
 
@@ -253,7 +356,7 @@ impl LaneReader {
     /// Tells the publisher how far everything is read.
     pub fn publish_cursor(&mut self) {
         match self {
-            Self::History(_) => {}
+            Self::History(_) | Self::Apart(_) => {}
             Self::Ring(reader) => reader.publish_cursor(),
             Self::Copy(reader) => reader.publish_cursor(),
             Self::Snapshot(_, lane) => {
@@ -271,6 +374,7 @@ impl LaneReader {
             Self::Copy(reader) => reader.has_something(),
             Self::History(reader) => reader.ending().is_some(),
             Self::Snapshot(..) => self.has_snapshot(),
+            Self::Apart(apart) => apart.has_something(),
         }
     }
 
@@ -297,7 +401,10 @@ impl LaneReader {
 
     /// How the publisher has ended the lane, if it has; like [`LaneReader::is_closed`].
     pub fn ending(&self) -> Option<Ending> {
-        lane!(self, reader => reader.ending())
+        match self {
+            Self::Apart(apart) => apart.ending(),
+            lane => lane!(lane, reader => reader.ending()),
+        }
     }
 
     /// How the lane ends by the exit of its publisher's process.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
 
-use crate::ring::{self, Control};
+use crate::ring::{self, Control, SeatWord};
 use crate::segment::{
     ForeignSegment, Kind, MemoryOptions, Segment, SegmentError, SegmentHandle, SegmentOptions,
 };
@@ -82,6 +82,15 @@ impl PeerMedium {
     pub fn open(kind: Kind, handle: SegmentHandle) -> Result<Self, SegmentError> {
         let limit = MAX_RING_BYTES + CONTROL_BYTES + crate::segment::PAGE_BYTES;
         let segment = ForeignSegment::open(handle, kind, limit as u64)?;
+        Self::over(kind, Arc::new(segment))
+    }
+
+    /// A ring that is mapped already.
+    pub fn of(segment: Arc<ForeignSegment>) -> Result<Self, SegmentError> {
+        Self::over(Kind::Ring, segment)
+    }
+
+    fn over(kind: Kind, segment: Arc<ForeignSegment>) -> Result<Self, SegmentError> {
         let capacity = segment.data_len() - CONTROL_BYTES.min(segment.data_len());
         if !capacity.is_power_of_two() || capacity < MIN_RING_BYTES {
             return Err(SegmentError::Shape {
@@ -91,7 +100,7 @@ impl PeerMedium {
         }
         Ok(Self {
             view: View::new(segment.data_ptr().cast_mut(), capacity),
-            segment: Arc::new(segment),
+            segment,
         })
     }
 
@@ -129,6 +138,17 @@ impl View {
         let word = unsafe { self.control.add(word as usize) }.cast::<AtomicU64>();
         // SAFETY: as in `ring_word`.
         unsafe { word.as_ref() }
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        assert!(seat < ring::SEATS);
+        // SAFETY: `SEATS` seats lie within the page.
+        let word = unsafe {
+            self.control
+                .add(SEATS_AT + seat as usize * SEAT_BYTES + word as usize)
+        };
+        // SAFETY: as in `ring_word`.
+        unsafe { word.cast::<AtomicU64>().as_ref() }
     }
 
     fn copy_out(&self, offset: usize, out: &mut [u8]) {
@@ -173,6 +193,10 @@ impl<M: Memory> ring::Read for M {
     #[inline(always)]
     fn control(&self, word: Control) -> &AtomicU64 {
         self.view().control(word)
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.view().seat(seat, word)
     }
 }
 
@@ -261,3 +285,7 @@ impl<const ALIGNMENT: usize> ring::lossy::Buffer for AlignedVec<ALIGNMENT> {
 
 /// Bytes of the control page in front of the ring. The ring itself is page-aligned then.
 const CONTROL_BYTES: usize = 4096;
+/// Where the seats lie in the control page.
+const SEATS_AT: usize = 2048;
+const SEAT_BYTES: usize = 32;
+const _: () = assert!(SEATS_AT + ring::SEATS as usize * SEAT_BYTES <= CONTROL_BYTES);

@@ -4,7 +4,9 @@
 //! other's read-only. `Writer` and `Reader` are its ends. They never wait: `client` does.
 
 mod account;
+mod apart;
 mod attached;
+mod block;
 mod cargo;
 mod copy_reader;
 mod copy_writer;
@@ -12,29 +14,44 @@ mod cursor_page;
 mod history_reader;
 mod lane_reader;
 mod medium;
+mod member;
+mod moving;
 mod pages;
 mod parcel;
 mod peer;
+mod pool_reader;
+#[cfg(test)]
+mod pool_tests;
+mod pool_writer;
 mod reader;
 mod region;
+mod seats;
+mod sharing;
 mod snapshot;
 mod stamping;
 mod writer;
 
 pub use account::Account;
+pub use apart::Apart;
 pub use attached::{Attached, Attachments, FoundRegion, MOST_REGIONS};
+pub use block::{Block, RawLoan};
 pub use cargo::{CargoError, CargoReceiver, CargoSender};
 pub use copy_reader::CopyReader;
 pub use copy_writer::{CopyWriter, table};
-pub use cursor_page::{CursorArea, CursorPage, PeerCursor, PeerPage};
+pub use cursor_page::{CursorArea, CursorPage, PeerArea, PeerCursor, PeerPage};
 pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
+pub use member::Member;
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;
+pub use pool_reader::{CannotHold, Hold};
+pub use pool_writer::{PoolError, PoolLane, PoolWriter};
 pub use reader::{LaneError, Next, Reader};
 pub use region::{Body, Home, MappedRegion, Onlooker, Region, RegionError, SharedRegion};
+pub use seats::{Seat, Seats};
+pub use sharing::{Parted, ReadsOn, Split};
 pub use snapshot::Snapshot;
 pub use stamping::{Stamp, Unstamped};
 pub use writer::{PRELUDE_BYTES, TopicRef, WriteError, Writer};

@@ -1,12 +1,14 @@
 //! The other side of a lane, as somebody to wake.
 
+use std::sync::Arc;
+
 use crate::doorbell::Waker;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wake::BellSender;
 
 /// The other side of a lane, as somebody to wake.
 pub struct Peer {
-    bell: BellSender,
+    bell: Arc<BellSender>,
     waker: Waker,
 }
 
@@ -14,7 +16,7 @@ impl Peer {
     /// Nobody has been woken yet.
     pub fn new(bell: BellSender) -> Self {
         Self {
-            bell,
+            bell: Arc::new(bell),
             waker: Waker::default(),
         }
     }
@@ -28,6 +30,11 @@ impl Peer {
             self.bell.ring();
         }
         rings
+    }
+
+    /// The bell alone, to be rung by whoever.
+    pub fn bell(&self) -> &Arc<BellSender> {
+        &self.bell
     }
 
     /// Rings whether or not the peer sleeps.

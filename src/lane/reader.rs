@@ -1,33 +1,41 @@
 //! The subscriber's end of a lane.
 
+mod attached;
+mod pooled;
+mod run;
+
+use std::sync::Arc;
+
 use crate::counters::LaneSlot;
 use crate::doorbell::is_asleep;
 use crate::message::{Host, Timestamp};
 use crate::ring::{
-    Consumer, Control, DropCounts, Ending, Kind, Polled, Position, Published, Read, Record,
-    Violation, is_high,
+    Consumer, Control, DropCounts, Ending, InPlace, Kind, Polled, Position, Published, Read,
+    Record, Violation, is_high,
 };
 use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
+use super::block::{Lent, Payload};
+use super::pool_reader::PoolReader;
 use super::{
     Account, Attachments, CargoError, CargoReceiver, CursorArea, MAX_TOPIC_IDS, Peer, PeerMedium,
 };
 
 /// The subscriber's end of a lane. Checks whatever it finds; an error ends the lane.
 pub struct Reader {
-    consumer: Consumer<PeerMedium, CursorArea>,
+    pub(super) consumer: Consumer<PeerMedium, Arc<CursorArea>>,
     /// By topic id.
-    topics: Vec<Option<Topic>>,
+    pub(super) topics: Vec<Option<Topic>>,
     /// Of the next message: messages and losses so far.
     sequence: u64,
-    /// The message that was found last; checked. Without the timestamp in front of it.
-    message: Record,
+    /// The message that was found last; checked.
+    message: Found,
     /// Where its record ends.
     end: Position,
     /// A topic id that has a name.
-    known: Option<u64>,
+    pub(super) known: Option<u64>,
     publisher: Peer,
     counters: LaneSlot,
     /// Whether it tells how far it has come, for whoever reads on.
@@ -38,9 +46,28 @@ pub struct Reader {
     drained: u64,
     told_high: bool,
     /// By which descriptors come, where they can.
-    cargo: Option<CargoReceiver>,
+    pub(super) cargo: Option<CargoReceiver>,
     /// What is attached to the message that ends here.
     attachments: Option<(Position, Attachments)>,
+    /// Keeps what is held beyond its message, where something can be.
+    pool: Option<PoolReader>,
+    /// Rings that it has left.
+    pub(super) rings: u64,
+    /// Whether it has left the last one.
+    pub(super) has_ended: bool,
+}
+
+/// A message as it was found.
+struct Found {
+    kind: Kind,
+    /// The publisher's number for its topic.
+    topic: u64,
+    /// Without the timestamp in front of it, wherever it lies.
+    payload: Payload,
+    /// Where there is one.
+    stamp: Option<Timestamp>,
+    /// Where the payload lies in a pool.
+    lent: Option<Lent>,
 }
 
 /// What stands next in a lane.
@@ -117,6 +144,21 @@ pub enum LaneError {
     /// What a record refers to beside the ring is not there.
     #[error("{0}")]
     Cargo(String),
+    /// A place in a ring where no reader can begin.
+    #[error("the publisher has this lane begin where none can: {word}")]
+    Begin {
+        /// What it says.
+        word: u64,
+    },
+    /// A switch to a ring of another size.
+    #[error("the publisher goes on in a ring of another size at position {position}")]
+    Switch {
+        /// Where it says so.
+        position: u64,
+    },
+    /// One ring after the other, and nothing in them.
+    #[error("the publisher goes on in one ring after the other")]
+    Switches,
     /// A message on a topic that was not defined.
     #[error("the publisher sent a message on topic id {id}, which it has not named")]
     UnknownTopic {
@@ -134,14 +176,15 @@ impl Reader {
             false => Host::This,
         };
         Self {
-            consumer: Consumer::new(ring, area),
+            consumer: Consumer::new(ring, Arc::new(area)),
             topics: Vec::new(),
             sequence: 0,
-            message: Record {
+            message: Found {
                 kind: Kind::Message,
-                offset: 0,
-                len_bytes: 0,
-                detail: u64::MAX,
+                topic: u64::MAX,
+                payload: Payload::empty(),
+                stamp: None,
+                lent: None,
             },
             end: Position(0),
             known: None,
@@ -153,13 +196,10 @@ impl Reader {
             told_high: false,
             cargo: None,
             attachments: None,
+            pool: None,
+            rings: 0,
+            has_ended: false,
         }
-    }
-
-    /// With a way for descriptors.
-    pub fn with_cargo(mut self, cargo: Option<CargoReceiver>) -> Self {
-        self.cargo = cargo;
-        self
     }
 
     /// Begins where another reader has stopped, or at the beginning, and tells how far it has come after each message, for
@@ -171,16 +211,31 @@ impl Reader {
         self.keeps_account = true;
     }
 
+    /// Begins where its seat says, in a ring that others read, too.
+    pub(super) fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.consumer.begin(seat, from, told);
+    }
+
+    /// The ring.
+    pub(super) fn ring(&self) -> &PeerMedium {
+        self.consumer.storage()
+    }
+
     /// What stands next.
     #[inline]
     pub fn next(&mut self) -> Result<Next, LaneError> {
-        match self.consumer.poll()? {
+        let polled = self.consumer.poll()?;
+        self.found(polled)
+    }
+
+    #[inline(always)]
+    pub(super) fn found(&mut self, polled: Polled) -> Result<Next, LaneError> {
+        match polled {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
-            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
-            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
-            Polled::Record(definition) => self.define(definition),
+            Polled::Switch(switch) => self.leave_ring(switch),
+            Polled::Record(record) => self.next_rare(record),
         }
     }
 
@@ -196,7 +251,9 @@ impl Reader {
             return false;
         }
         self.end = self.consumer.end(&record);
-        self.message = record;
+        self.message.kind = Kind::Message;
+        self.message.topic = record.detail;
+        self.message.payload = self.payload_of(&record);
         true
     }
 
@@ -218,40 +275,37 @@ impl Reader {
     ///
     /// # Safety
     /// The last call of `next` or `ready` has found it, and it is not released while the slice lives.
-    #[expect(unsafe_code, reason = "passes on a promise to the ring")]
+    #[expect(unsafe_code, reason = "passes on a promise")]
     #[inline(always)]
     pub unsafe fn payload(&self) -> &[u8] {
         // SAFETY: the caller's promise.
-        unsafe { self.consumer.payload(&self.message) }
+        unsafe { self.message.payload.bytes() }
     }
 
     /// Bytes of the payload.
     #[inline(always)]
     pub fn len_bytes(&self) -> usize {
-        self.message.len_bytes
+        self.message.payload.len_bytes()
     }
 
     /// When the message was published, where its publisher tells that.
     pub fn timestamp(&self) -> Option<Timestamp> {
-        if self.message.kind != Kind::Stamped {
-            return None;
+        match self.message.kind {
+            Kind::Stamped | Kind::StampedPooled => self.message.stamp,
+            _ => None,
         }
-        let mut bytes = [0; Timestamp::BYTES];
-        let before = self.message.offset - Timestamp::BYTES;
-        self.consumer.storage().copy_out(before, &mut bytes);
-        Timestamp::from_bytes(bytes, self.host)
     }
 
     /// The topic of the message; `None` before the first one.
     #[inline]
     pub fn topic(&self) -> Option<&Topic> {
-        self.topics.get(self.message.detail as usize)?.as_ref()
+        self.topics.get(self.message.topic as usize)?.as_ref()
     }
 
     /// The publisher's number for that topic.
     #[inline]
     pub fn topic_id(&self) -> u32 {
-        self.message.detail as u32
+        self.message.topic as u32
     }
 
     /// Sequence number of the message.
@@ -263,12 +317,19 @@ impl Reader {
     /// Gives the message back, which the last call of `next` or `ready` has found.
     #[inline(always)]
     pub fn release(&mut self) {
-        // Wrapping: a gap record may have claimed any number.
-        self.sequence = self.sequence.wrapping_add(1);
-        self.counters.message(self.message.len_bytes, self.end);
-        if self.consumer.advance_to(self.end) || self.publisher_sleeps() {
+        let len_bytes = self.message.payload.len_bytes();
+        self.counters.message(len_bytes, self.end);
+        if self.step(self.end) {
             self.publish_cursor();
         }
+    }
+
+    /// Goes on behind the message, which ends here. Whether to tell the publisher now.
+    #[inline(always)]
+    fn step(&mut self, end: Position) -> bool {
+        // Wrapping: a gap record may have claimed any number.
+        self.sequence = self.sequence.wrapping_add(1);
+        self.consumer.advance_to(end) || self.publisher_sleeps()
     }
 
     /// Whether the publisher waits for room: then it is told at once of every bit, or a slow reader of small messages would
@@ -360,20 +421,51 @@ impl Reader {
             return Err(LaneError::UnknownTopic { id: record.detail });
         }
         self.end = self.consumer.end(&record);
-        self.message = record;
+        self.message.kind = record.kind;
+        self.message.topic = record.detail;
+        self.message.payload = self.payload_of(&record);
         Ok(Next::Message)
     }
 
-    /// A message behind a timestamp, given as if the timestamp were not there.
+    /// Where the payload of a record lies that was checked.
+    #[inline(always)]
+    fn payload_of(&self, record: &Record) -> Payload {
+        let start = self.consumer.storage().address(record.offset);
+        Payload::at(start, record.len_bytes)
+    }
+
+    /// What is not the rule.
     #[cold]
+    fn next_rare(&mut self, record: Record) -> Result<Next, LaneError> {
+        match record.kind {
+            Kind::Topic => self.define(record),
+            Kind::Retire => self.retire(record),
+            Kind::Attachments => self.attach(record),
+            _ => self.any_message(record),
+        }
+    }
+
+    /// A message of any kind.
+    fn any_message(&mut self, record: Record) -> Result<Next, LaneError> {
+        match record.kind {
+            Kind::Message => self.message(record),
+            Kind::Stamped => self.stamped(record),
+            _ => self.pooled(record),
+        }
+    }
+
+    /// A message behind a timestamp, given as if the timestamp were not there.
     fn stamped(&mut self, record: Record) -> Result<Next, LaneError> {
         self.message(record)?;
         let len = record.len_bytes;
-        self.message.offset += Timestamp::BYTES;
-        self.message.len_bytes = len
-            .checked_sub(Timestamp::BYTES)
-            .ok_or(LaneError::Timestamp { len })?;
-        let stamp = self.timestamp().ok_or(LaneError::Timestamp { len })?;
+        let cut = LaneError::Timestamp { len };
+        let behind = self.message.payload.behind(Timestamp::BYTES);
+        self.message.payload = behind.ok_or(cut.clone())?;
+        let mut bytes = [0; Timestamp::BYTES];
+        let storage = self.consumer.storage();
+        storage.copy_out(record.offset, &mut bytes);
+        let stamp = Timestamp::from_bytes(bytes, self.host).ok_or(cut)?;
+        self.message.stamp = Some(stamp);
         if let Some(latency) = stamp.elapsed() {
             self.counters.latency(latency);
         }
@@ -418,46 +510,15 @@ impl Reader {
             self.wake(published);
         }
         match self.consumer.poll()? {
-            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
-            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
+            Polled::Record(record) if record.kind.is_message() => self.any_message(record),
             Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
             // Only the definition goes before its message.
             _ => Err(refused),
         }
     }
 
-    /// Takes in what is attached to the message behind it, and goes on to that, which was committed along with it.
-    #[cold]
-    fn attach(&mut self, record: Record) -> Result<Next, LaneError> {
-        // No longer than a message of this ring can be.
-        let mut named = vec![0; record.len_bytes];
-        self.consumer.storage().copy_out(record.offset, &mut named);
-        let attachments = Attachments::take(&named, self.cargo.as_mut());
-        let attachments = attachments.map_err(|error| cargo_error(&error))?;
-        // Given back along with the message.
-        let end = self.consumer.end(&record);
-        self.consumer.advance_to(end);
-        let next = match self.consumer.poll()? {
-            Polled::Record(record) if record.kind == Kind::Message => self.message(record),
-            Polled::Record(record) if record.kind == Kind::Stamped => self.stamped(record),
-            _ => {
-                let len = record.len_bytes;
-                Err(cargo_error(&CargoError::Record { len }))
-            }
-        }?;
-        self.attachments = Some((self.end, attachments));
-        Ok(next)
-    }
-
-    /// What is attached to the message.
-    pub fn attachments(&mut self) -> Option<&mut Attachments> {
-        let end = self.end;
-        let (at, attachments) = self.attachments.as_mut()?;
-        (*at == end).then_some(attachments)
-    }
-
     #[inline]
-    fn wake(&mut self, published: Published) {
+    pub(super) fn wake(&mut self, published: Published) {
         if published == Published::Moved {
             let parked = self.consumer.storage().control(Control::Parked);
             if self.publisher.wake_if_parked(parked) {
@@ -467,6 +528,6 @@ impl Reader {
     }
 }
 
-fn cargo_error(error: &CargoError) -> LaneError {
+pub(super) fn cargo_error(error: &CargoError) -> LaneError {
     LaneError::Cargo(crate::wire::reason(error))
 }

@@ -12,6 +12,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::pool_reader::Kept;
 use crate::segment::{ForeignSegment, Kind, Segment, SegmentError, SegmentHandle, SegmentOptions};
 
 /// Memory of this process that can be attached to messages; nobody else reads it.
@@ -95,7 +96,7 @@ enum Memory {
         segment: Arc<ForeignSegment>,
         len: usize,
         /// Says when it is dropped that nobody here reads it any more.
-        _hold: Box<dyn Send + Sync>,
+        _kept: Kept,
     },
     Copied(Box<[u8]>),
 }
@@ -206,17 +207,14 @@ impl Shared {
 }
 
 impl MappedRegion {
-    /// Memory of another process, `len` bytes of it; `None` if it has fewer. `hold` is dropped with it.
-    pub(crate) fn mapped(
-        segment: Arc<ForeignSegment>,
-        len: usize,
-        hold: Box<dyn Send + Sync>,
-    ) -> Option<Self> {
-        (len <= segment.data_len()).then_some(Self(Memory::Mapped {
+    /// Memory of another process, the first bytes of it, so many if it has as many. `kept` is dropped with it.
+    pub(super) fn mapped(segment: Arc<ForeignSegment>, len: usize, kept: Kept) -> Self {
+        let len = len.min(segment.data_len());
+        Self(Memory::Mapped {
             segment,
             len,
-            _hold: hold,
-        }))
+            _kept: kept,
+        })
     }
 
     /// What was copied on the way.
@@ -266,7 +264,7 @@ impl Deref for MappedRegion {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             // SAFETY: `mapped` has found so many bytes in it; it stays mapped as long as `self`, and its owner does not
-            // write it before `_hold` is dropped.
+            // write it before `_kept` is dropped.
             Memory::Mapped { segment, len, .. } => unsafe {
                 slice::from_raw_parts(segment.data_ptr(), *len)
             },

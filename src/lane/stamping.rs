@@ -1,6 +1,7 @@
 //! The prefix of a message that says when it was published.
 
 use crate::message::{EncodeError, Timestamp};
+use crate::pool::Chunk;
 use crate::ring::{Kind, NoRoom, Producer};
 
 use super::{OwnMedium, PeerCursor, TopicRef};
@@ -9,6 +10,8 @@ use super::{OwnMedium, PeerCursor, TopicRef};
 pub trait Stamp: Copy {
     /// What its messages are in a ring.
     const KIND: Kind;
+    /// What they are where their payload lies in a pool.
+    const POOLED: Kind;
     /// Bytes of the prefix.
     const PREFIX_BYTES: usize;
 
@@ -18,10 +21,11 @@ pub trait Stamp: Copy {
     /// Writes the prefix; gives what is behind it. `None` if it does not fit.
     fn write(self, payload: &mut [u8]) -> Option<&mut [u8]>;
 
-    /// Stages a record: the prefix, then these bytes.
+    /// Stages a record of this kind: the prefix, then these bytes.
     fn stage_copy(
         self,
         producer: &mut Producer<OwnMedium, PeerCursor>,
+        kind: Kind,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom>;
@@ -33,6 +37,7 @@ pub struct Unstamped;
 
 impl Stamp for Unstamped {
     const KIND: Kind = Kind::Message;
+    const POOLED: Kind = Kind::Pooled;
     const PREFIX_BYTES: usize = 0;
 
     fn timestamp(&self) -> Option<&Timestamp> {
@@ -48,15 +53,17 @@ impl Stamp for Unstamped {
     fn stage_copy(
         self,
         producer: &mut Producer<OwnMedium, PeerCursor>,
+        kind: Kind,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom> {
-        producer.stage_copy(Kind::Message, bytes, detail)
+        producer.stage_copy(kind, bytes, detail)
     }
 }
 
 impl Stamp for &Timestamp {
     const KIND: Kind = Kind::Stamped;
+    const POOLED: Kind = Kind::StampedPooled;
     const PREFIX_BYTES: usize = Timestamp::BYTES;
 
     fn timestamp(&self) -> Option<&Timestamp> {
@@ -74,10 +81,11 @@ impl Stamp for &Timestamp {
     fn stage_copy(
         self,
         producer: &mut Producer<OwnMedium, PeerCursor>,
+        kind: Kind,
         bytes: &[u8],
         detail: u64,
     ) -> Result<(), NoRoom> {
-        producer.stage_copies(Kind::Stamped, &[&self.to_bytes(), bytes], detail)
+        producer.stage_copies(kind, &[&self.to_bytes(), bytes], detail)
     }
 }
 
@@ -115,6 +123,26 @@ impl<S: Stamp> TopicRef<'_, S> {
         producer: &mut Producer<OwnMedium, PeerCursor>,
         bytes: &[u8],
     ) -> Result<(), NoRoom> {
-        self.stamp.stage_copy(producer, bytes, u64::from(self.id))
+        self.stage_as(S::KIND, producer, bytes)
+    }
+
+    /// Stages what names a message that lies in a pool.
+    pub(super) fn stage_chunk(
+        &self,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
+        chunk: Chunk,
+    ) -> Result<(), NoRoom> {
+        self.stage_as(S::POOLED, producer, &chunk.to_bytes())
+    }
+
+    #[inline]
+    fn stage_as(
+        &self,
+        kind: Kind,
+        producer: &mut Producer<OwnMedium, PeerCursor>,
+        bytes: &[u8],
+    ) -> Result<(), NoRoom> {
+        let detail = u64::from(self.id);
+        self.stamp.stage_copy(producer, kind, bytes, detail)
     }
 }

@@ -1,40 +1,45 @@
 //! The publisher's end of a lane.
 
+mod pooled;
+mod regions;
+
 use std::sync::Arc;
 
 use crate::counters::LaneSlot;
 use crate::message::{EncodeError, EncodedBytes, Message, Scratch, Timestamp};
 use crate::ring::{
-    DropCause, DropCounts, Ending, Kind, NoRoom, Position, Producer, Room, Staged, Tail,
-    record_bytes,
+    DropCause, DropCounts, Ending, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
 
 use super::attached::LONGEST_BYTES;
+use super::sharing::Leaver;
 use super::stamping::{Stamp, Unstamped};
-use super::{Attached, CargoSender, OwnMedium, Peer, PeerCursor};
+use super::{Attached, Member, OwnMedium, PeerCursor, PoolLane};
 
 /// The publisher's end of a lane.
 pub struct Writer {
-    producer: Producer<OwnMedium, PeerCursor>,
-    /// Per topic id, the generation of the topic that the subscriber knows by it; 0 where it knows none.
-    defined: Vec<u64>,
-    /// `None` until the subscriber has answered.
-    subscriber: Option<Subscriber>,
-    /// The generation of a topic for which a message is all there is to write: the subscriber has answered and knows the topic,
+    pub(super) producer: Producer<OwnMedium, PeerCursor>,
+    /// Per topic id, the generation of the topic that all subscribers know by it; 0 where they know none.
+    pub(super) defined: Vec<u64>,
+    /// The lanes of those who read the ring, as a rule one.
+    pub(super) first: Member,
+    pub(super) others: Vec<Member>,
+    /// Who has left the ring and has not read all that is there for it.
+    pub(super) leavers: Vec<Leaver>,
+    /// Seats of those whose lanes have ended, which nothing in the ring says yet.
+    pub(super) ends: u64,
+    /// The generation of a topic for which a message is all there is to write: the subscribers have answered and know the topic,
     /// and no drops are to be told. 0 if there is none.
-    ready_for: u64,
+    pub(super) ready_for: u64,
     /// Whether each message says what its topic is.
     names_each: bool,
     /// The last message that [`Writer::write`] encoded.
     last: Option<Staged>,
-    counters: LaneSlot,
-    /// By which descriptors go to the subscriber, where they can.
-    cargo: Option<CargoSender>,
     /// What is attached to the next message.
-    attached: Option<Arc<Attached>>,
-    /// Number of the next parcel to be sent.
-    unsent: u64,
+    pub(super) attached: Option<Arc<Attached>>,
+    /// What it has to do with the publisher's pool, where the only subscriber can map that.
+    pool: Option<PoolLane>,
 }
 
 /// What goes with a message: its topic, as the publisher numbers it; the time.
@@ -59,32 +64,26 @@ pub enum WriteError {
     Encode(EncodeError),
 }
 
-struct Subscriber {
-    cursor: PeerCursor,
-    peer: Peer,
-}
-
 impl Writer {
-    /// The publisher's end of a fresh ring, whose subscriber has not answered yet.
-    pub fn new(ring: OwnMedium, counters: LaneSlot) -> Self {
+    /// The publisher's end of a fresh ring.
+    pub fn new(ring: OwnMedium, first: Member) -> Self {
+        Self::over(Producer::new(ring), first)
+    }
+
+    pub(super) fn over(producer: Producer<OwnMedium, PeerCursor>, first: Member) -> Self {
         Self {
-            producer: Producer::new(ring),
+            producer,
             defined: Vec::new(),
-            subscriber: None,
+            first,
+            others: Vec::new(),
+            leavers: Vec::new(),
+            ends: 0,
             ready_for: 0,
             names_each: false,
             last: None,
-            counters,
-            cargo: None,
             attached: None,
-            unsent: 0,
+            pool: None,
         }
-    }
-
-    /// With a way for descriptors.
-    pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
-        self.cargo = cargo;
-        self
     }
 
     /// From now on each message says what its topic is, so that a reader can begin at any of them. Costs a record of 16 bytes
@@ -93,9 +92,12 @@ impl Writer {
         self.names_each = true;
     }
 
-    /// Whether descriptors and memory can be sent here; else regions are copied.
-    pub fn takes_attachments(&self) -> bool {
-        self.cargo.is_some()
+    /// Whose client cannot be sent descriptors with what goes here, if there is one.
+    pub fn cannot_take_attachments(&self) -> Option<&str> {
+        let mut members = self.members();
+        members
+            .find(|member| member.cargo.is_none())
+            .map(Member::name)
     }
 
     /// Attaches this to the next message. It has no room as long as one of both has none.
@@ -104,17 +106,10 @@ impl Writer {
         self.attached = attached;
     }
 
-    /// The subscriber has mapped the ring.
-    pub fn attach(&mut self, cursor: PeerCursor, peer: Peer) {
-        self.producer.attach(0, cursor.clone());
-        self.subscriber = Some(Subscriber { cursor, peer });
-        self.wake();
-    }
-
-    /// Whether the subscriber has mapped the ring.
+    /// Whether all subscribers have mapped the ring.
     #[inline]
     pub fn is_attached(&self) -> bool {
-        self.subscriber.is_some()
+        self.first.is_attached() && self.others.iter().all(Member::is_attached)
     }
 
     /// Appends a message, encoded in place. `len_bytes` is its length where that is known; without it the message goes
@@ -175,15 +170,27 @@ impl Writer {
             return false;
         };
         let len_bytes = len - S::PREFIX_BYTES;
-        self.counters.message(len_bytes, self.producer.committed());
-        self.wake();
+        let position = self.producer.committed();
+        self.first.counters.message(len_bytes, position);
+        self.first.wake();
+        if self.is_shared() {
+            self.tell_others(len_bytes, position);
+        }
         true
+    }
+
+    #[inline(never)]
+    fn tell_others(&mut self, len_bytes: usize, position: Position) {
+        for member in &mut self.others {
+            member.counters.message(len_bytes, position);
+            member.wake();
+        }
     }
 
     fn get_ready(&mut self, topic: u32, generation: u64) -> bool {
         let known = self.defined.get(topic as usize) == Some(&generation);
         let is_plain = !self.producer.has_drops() && self.attached.is_none();
-        let ready = known && is_plain && self.subscriber.is_some();
+        let ready = known && is_plain && self.ends == 0 && self.is_attached();
         if ready {
             self.ready_for = generation;
         }
@@ -297,21 +304,18 @@ impl Writer {
         Some(unsafe { self.producer.written(last) })
     }
 
-    /// Rings the subscriber's bell if it sleeps.
+    /// Rings the bells of subscribers that sleep.
     #[inline(always)]
     pub fn wake(&mut self) {
-        if let Some(Subscriber { cursor, peer }) = &mut self.subscriber
-            && peer.wake_if_parked(cursor.parked())
-        {
-            self.counters.woke();
+        self.first.wake();
+        for member in &mut self.others {
+            member.wake();
         }
     }
 
-    /// Rings the subscriber's bell whether or not it sleeps; whether the bell is known.
+    /// Rings the subscribers' bells whether or not they sleep; whether the bells are known.
     pub fn prompt(&self) -> bool {
-        if let Some(Subscriber { peer, .. }) = &self.subscriber {
-            peer.ring();
-        }
+        self.members().for_each(Member::ring);
         self.is_attached()
     }
 
@@ -320,7 +324,9 @@ impl Writer {
         self.ready_for = 0;
         self.attached = None;
         self.producer.count_drop(cause, messages);
-        self.counters.dropped(cause, messages);
+        for member in self.members() {
+            member.counters.dropped(cause, messages);
+        }
     }
 
     /// Ends the lane for want of room: what lies in it is still read.
@@ -328,35 +334,22 @@ impl Writer {
         self.producer.close_with(Ending::Disconnected as u64);
     }
 
-    /// What the lane counts.
-    pub fn counters(&self) -> &LaneSlot {
-        &self.counters
+    /// Counts something, in each lane.
+    pub fn count(&self, count: impl Fn(&LaneSlot)) {
+        self.members().for_each(|member| count(&member.counters));
     }
 
-    /// Whether the subscriber has said, by itself, that it reads no more.
-    pub fn is_closed(&self) -> bool {
-        self.subscriber
-            .as_ref()
-            .is_some_and(|subscriber| subscriber.cursor.is_closed())
+    /// Whether a subscriber has said, by itself, that it reads no more.
+    pub fn has_closed(&self) -> bool {
+        self.first.is_closed() || self.others.iter().any(Member::is_closed)
     }
 
-    /// How far the subscriber has read, as far as it has told.
+    /// How far the slowest subscriber has read, as far as it has told.
     pub fn reader_position(&mut self) -> Position {
         self.producer.slowest()
     }
 
-    /// Messages that the subscriber has not told to have read.
-    pub fn unread_messages(&mut self) -> u64 {
-        let position = self.reader_position();
-        Tail::count_messages(self.ring().clone(), position)
-    }
-
-    /// Messages that were dropped.
-    pub fn dropped_messages(&self) -> u64 {
-        self.producer.dropped()
-    }
-
-    /// Where the subscriber stands when it has read everything.
+    /// Where subscribers stand when they have read everything.
     pub fn position(&self) -> Position {
         self.producer.committed()
     }
@@ -374,6 +367,9 @@ impl Writer {
     /// What has to stand before a message: a gap that is not announced yet, a topic that the subscriber does not know.
     #[inline]
     fn stage_prelude<S: Stamp>(&mut self, topic: TopicRef<'_, S>) -> Result<(), NoRoom> {
+        if self.ends != 0 && !self.commit_ends() {
+            return Err(NoRoom::Full);
+        }
         self.producer.stage_gap()?;
         // Where each message names it, none is known.
         if self.defined.get(topic.id as usize) != Some(&topic.generation) {
@@ -391,21 +387,26 @@ impl Writer {
         let Some(attached) = &self.attached else {
             return Ok(());
         };
-        let Some(cargo) = &mut self.cargo else {
+        // Where several read the ring, all can be sent something.
+        if self.first.cargo.is_none() {
             let record = attached.copied_record();
             return self.producer.stage_copy(Kind::Attachments, &record, 0);
-        };
+        }
         let record = attached.record();
         self.producer.stage_copy(Kind::Attachments, &record, 0)?;
-        // Where the subscriber is gone, so is the room.
-        for region in attached.regions() {
-            if !cargo.send_region(region).unwrap_or(false) {
-                return Err(NoRoom::Full);
+        let mut all_sent = true;
+        for member in std::iter::once(&mut self.first).chain(&mut self.others) {
+            let Some(cargo) = &member.cargo else { continue };
+            // Where the subscriber is gone, so is the room.
+            for region in attached.regions() {
+                all_sent &= cargo.send_region(region).unwrap_or(false);
             }
+            member.unsent = attached
+                .send(cargo, member.unsent)
+                .map_err(|_| NoRoom::Full)?;
+            all_sent &= member.unsent >= attached.next();
         }
-        let sent = attached.send(cargo, self.unsent);
-        self.unsent = sent.map_err(|_| NoRoom::Full)?;
-        match self.unsent >= attached.next() {
+        match all_sent {
             true => Ok(()),
             false => Err(NoRoom::Full),
         }
@@ -428,9 +429,14 @@ impl Writer {
     #[inline]
     fn commit<S: Stamp>(&mut self, topic: TopicRef<'_, S>, messages: usize, len_bytes: usize) {
         self.producer.commit();
-        self.attached = None;
         let position = self.producer.committed();
-        self.counters.messages(messages as u64, len_bytes, position);
+        if let Some(attached) = self.attached.take() {
+            self.show(&attached, position);
+        }
+        for member in self.members() {
+            let counters = &member.counters;
+            counters.messages(messages as u64, len_bytes, position);
+        }
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) && !self.names_each {
             if self.defined.len() <= id {
@@ -445,9 +451,7 @@ impl Drop for Writer {
     /// Says that nothing more will come, whatever the reason: a reader waits for that, or for the end of the process.
     fn drop(&mut self) {
         self.producer.close();
-        if let Some(Subscriber { peer, .. }) = &self.subscriber {
-            peer.ring();
-        }
+        self.members().for_each(Member::ring);
     }
 }
 

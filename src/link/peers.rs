@@ -48,6 +48,13 @@ impl Peers {
         }
     }
 
+    /// Whether the process at the other end of a lane, which is watched, has exited.
+    pub fn has_exited(&self, lane: LaneId) -> bool {
+        let pid = self.lanes.get(&lane);
+        let process = pid.and_then(|pid| self.processes.get(pid));
+        process.is_some_and(|process| has_exited(process.pidfd.as_fd()))
+    }
+
     /// What to poll.
     pub fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.processes.values().map(|process| process.pidfd.as_fd())

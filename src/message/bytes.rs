@@ -77,3 +77,40 @@ impl Message for Bytes {
         Ok(bytes)
     }
 }
+
+/// The same, of parts that lie elsewhere.
+pub(crate) struct BytesParts<'a>(pub &'a [&'a [u8]]);
+
+impl Message for BytesParts<'_> {
+    type View = [u8];
+
+    fn message_type() -> &'static MessageType {
+        Bytes::message_type()
+    }
+
+    fn encode(&self, out: &mut [u8], _: &mut Scratch) -> Result<usize, EncodeError> {
+        let room_bytes = out.len();
+        let mut rest = out;
+        for part in self.0 {
+            let (place, behind) = rest
+                .split_at_mut_checked(part.len())
+                .ok_or(EncodeError::NoRoom { room_bytes })?;
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        Ok(room_bytes - rest.len())
+    }
+
+    fn encoded_len(&self, _: &mut Scratch) -> Result<usize, EncodeError> {
+        // The same part can be given over and over.
+        self.0
+            .iter()
+            .map(|part| part.len())
+            .try_fold(0_usize, usize::checked_add)
+            .ok_or_else(|| EncodeError::Failed("the parts are longer than memory".into()))
+    }
+
+    fn view(bytes: &[u8]) -> Result<&[u8], ViewError> {
+        Ok(bytes)
+    }
+}

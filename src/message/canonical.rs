@@ -120,6 +120,15 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind) {
         Kind::Option(value) => write_reference(out, 11, *value),
         Kind::Boxed(value) => write_reference(out, 12, *value),
         Kind::Raw => out.push(13),
+        Kind::Tail {
+            header,
+            element,
+            align_bytes,
+        } => {
+            write_reference(out, 14, *header);
+            write_number(out, element.0);
+            write_number(out, *align_bytes);
+        }
     }
 }
 

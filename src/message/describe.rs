@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rkyv::Archive;
 
 use super::canonical::canonical;
-use super::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
+use super::{AnyBits, Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
 
 /// A type that can be a part of a message.
 ///
@@ -21,6 +21,9 @@ use super::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
     note = "use `u32` or `u64` in place of `usize`, and a `Vec` of pairs in place of a map"
 )]
 pub trait Describe: Archive + 'static {
+    /// Whether every pattern of bits is a value; the derive macros tell it of a struct by its fields.
+    const ANY_BITS: AnyBits<Self> = AnyBits::UNKNOWN;
+
     /// What the archived form is; the types that it contains get their index from `types`.
     fn kind(types: &mut LayoutBuilder) -> Kind;
 }
@@ -45,6 +48,24 @@ impl Layout {
     pub fn of<T: Describe>() -> Self {
         let mut builder = LayoutBuilder::default();
         builder.index_of::<T>();
+        canonical(&Self {
+            types: builder.types,
+        })
+    }
+
+    /// The layout of a message that is a header `H` with elements `E` behind it, from the next multiple of `align` on.
+    pub(super) fn with_tail<H: Describe, E: Describe>(align: usize) -> Self {
+        let mut builder = LayoutBuilder::default();
+        builder.types.push(TypeLayout {
+            size_bytes: narrow(size_of::<H::Archived>().next_multiple_of(align)),
+            align_bytes: narrow(align_of::<H::Archived>().max(align_of::<E::Archived>())),
+            kind: Kind::Unit,
+        });
+        builder.types[0].kind = Kind::Tail {
+            header: builder.index_of::<H>(),
+            element: builder.index_of::<E>(),
+            align_bytes: narrow(align),
+        };
         canonical(&Self {
             types: builder.types,
         })
@@ -129,6 +150,8 @@ impl<T: Describe> Describe for Box<[T]> {
 }
 
 impl<T: Describe, const N: usize> Describe for [T; N] {
+    const ANY_BITS: AnyBits<Self> = AnyBits::of_array(T::ANY_BITS);
+
     fn kind(types: &mut LayoutBuilder) -> Kind {
         const {
             assert!(
@@ -165,6 +188,18 @@ macro_rules! describe_plain {
     )+};
 }
 
+macro_rules! describe_number {
+    ($($type:ty: $kind:expr),+ $(,)?) => {$(
+        impl Describe for $type {
+            const ANY_BITS: AnyBits<Self> = AnyBits::NUMBER;
+
+            fn kind(_: &mut LayoutBuilder) -> Kind {
+                $kind
+            }
+        }
+    )+};
+}
+
 macro_rules! describe_tuple {
     ($($type:ident $position:tt),+) => {
         impl<$($type: Describe),+> Describe for ($($type,)+) {
@@ -181,6 +216,11 @@ macro_rules! describe_tuple {
 describe_plain! {
     (): Kind::Unit,
     bool: Kind::Bool,
+    char: Kind::Char,
+    String: Kind::String,
+}
+
+describe_number! {
     u8: Kind::Unsigned { bits: 8 },
     u16: Kind::Unsigned { bits: 16 },
     u32: Kind::Unsigned { bits: 32 },
@@ -193,8 +233,6 @@ describe_plain! {
     i128: Kind::Signed { bits: 128 },
     f32: Kind::Float { bits: 32 },
     f64: Kind::Float { bits: 64 },
-    char: Kind::Char,
-    String: Kind::String,
 }
 
 describe_tuple!(A 0, B 1);

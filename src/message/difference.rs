@@ -159,6 +159,30 @@ impl Walk<'_> {
                     len: other,
                 },
             ) if len == other => self.types(place, *ours, *theirs, depth + 1),
+            (
+                Kind::Tail {
+                    header,
+                    element,
+                    align_bytes,
+                },
+                Kind::Tail {
+                    header: their_header,
+                    element: their_element,
+                    align_bytes: theirs,
+                },
+            ) if align_bytes == theirs => {
+                let mut part = |name: &str, ours: TypeIndex, theirs: TypeIndex, offset_bytes| {
+                    let place = Place {
+                        path: join(&place.path, name),
+                        offset_bytes: Some(offset_bytes),
+                        whole: (ours, theirs),
+                    };
+                    self.types(&place, ours, theirs, depth + 1)
+                };
+                let offset = left.type_at(here)?.size_bytes;
+                part("header", *header, *their_header, 0)
+                    .or_else(|| part("tail", *element, *their_element, offset))
+            }
             (ours, theirs) if ours == theirs => None,
             _ => Some(self.unlike(place)),
         }

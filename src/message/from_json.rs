@@ -6,6 +6,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
+use super::plain_from_json::store_plain;
 use super::{Field, Kind, LayoutError, MessageType, TypeIndex, TypeLayout, Variant};
 
 /// Why text is no message of a type.
@@ -94,6 +95,12 @@ pub fn from_json(message_type: &MessageType, text: &str) -> Result<Vec<u8>, From
             .ok_or_else(|| unfit(&value, "a string".into()))?;
         return Ok(text.as_bytes().to_vec());
     }
+    if let Kind::Tail {
+        header, element, ..
+    } = root.kind
+    {
+        return encoder.tailed(header, element, root.size_bytes as usize, &value);
+    }
     let mut piece = encoder.piece(root.size_bytes as usize)?;
     encoder.value(TypeIndex(0), &value, &mut piece, 0, 0)?;
     encoder.place(piece, root.align_bytes as usize);
@@ -165,8 +172,41 @@ impl<'a> Encoder<'a> {
                 Ok(())
             }
             Kind::String => self.string(value, piece, at),
-            plain => plain_value(plain, value, piece, at),
+            plain => store_plain(plain, value, |bytes| piece.store(at, bytes))
+                .map_err(|expected| unfit(value, expected)),
         }
+    }
+
+    /// A message with a tail, which begins at `start`; nothing in it points elsewhere.
+    fn tailed(
+        &mut self,
+        header: TypeIndex,
+        element: TypeIndex,
+        start: usize,
+        value: &Value,
+    ) -> Result<Vec<u8>, FromJsonError> {
+        let known = |name: &str| {
+            let fields = value.as_object();
+            let fields = fields.filter(|fields| fields.len() == 2);
+            fields.and_then(|fields| fields.get(name))
+        };
+        let unit = self.entry(header)?.kind == Kind::Unit;
+        let (head, tail) = match (known("header"), known("tail")) {
+            _ if unit => (&Value::Null, value),
+            (Some(head), Some(tail)) => (head, tail),
+            _ => return Err(unfit(value, "an object of `header` and `tail`".into())),
+        };
+        let elements = array(tail, None).map_err(|error| match unit {
+            true => error,
+            false => error.within("tail"),
+        })?;
+        let size = (self.entry(element)?.size_bytes as usize).saturating_mul(elements.len());
+        let mut piece = self.piece(start.saturating_add(size))?;
+        self.value(header, head, &mut piece, 0, 1)
+            .map_err(|error| error.within("header"))?;
+        self.elements(element, elements, &mut piece, start, 1)
+            .map_err(|error| error.within("tail"))?;
+        Ok(piece.bytes)
     }
 
     fn fields(
@@ -330,81 +370,6 @@ impl Piece {
             target,
         });
     }
-}
-
-fn plain_value(
-    kind: &Kind,
-    value: &Value,
-    piece: &mut Piece,
-    at: usize,
-) -> Result<(), FromJsonError> {
-    let stored = match kind {
-        Kind::Unit => value.is_null().then_some(()),
-        Kind::Bool => value
-            .as_bool()
-            .map(|value| piece.store(at, &[u8::from(value)])),
-        Kind::Char => {
-            single_char(value).map(|value| piece.store(at, &u32::from(value).to_le_bytes()))
-        }
-        Kind::Float { bits: 32 } => value
-            .as_f64()
-            .map(|value| value as f32)
-            .filter(|value| value.is_finite())
-            .map(|value| piece.store(at, &value.to_le_bytes())),
-        Kind::Float { .. } => value
-            .as_f64()
-            .map(|value| piece.store(at, &value.to_le_bytes())),
-        Kind::Unsigned { bits } => unsigned(value, *bits)
-            .map(|value| piece.store(at, &value.to_le_bytes()[..usize::from(*bits / 8)])),
-        Kind::Signed { bits } => signed(value, *bits)
-            .map(|value| piece.store(at, &value.to_le_bytes()[..usize::from(*bits / 8)])),
-        _ => None,
-    };
-    stored.ok_or_else(|| {
-        let expected = match kind {
-            Kind::Unit => "null".into(),
-            Kind::Bool => "true or false".into(),
-            Kind::Char => "a string of one character".into(),
-            Kind::Float { bits } => format!("a number (f{bits})"),
-            Kind::Unsigned { bits } => format!("a whole number from 0 to {}", most(*bits, 0)),
-            Kind::Signed { bits } => {
-                let most = most(*bits, 1);
-                format!("a whole number from -{} to {most}", most + 1)
-            }
-            _ => "plain".into(),
-        };
-        unfit(value, expected)
-    })
-}
-
-fn single_char(value: &Value) -> Option<char> {
-    let mut chars = value.as_str()?.chars();
-    chars.next().filter(|_| chars.next().is_none())
-}
-
-fn unsigned(value: &Value, bits: u8) -> Option<u128> {
-    let number: u128 = match value {
-        Value::String(text) if bits == 128 => text.parse().ok()?,
-        value => value.as_u64()?.into(),
-    };
-    (number <= most(bits, 0)).then_some(number)
-}
-
-fn signed(value: &Value, bits: u8) -> Option<i128> {
-    let number: i128 = match value {
-        Value::String(text) if bits == 128 => text.parse().ok()?,
-        value => match value.as_i64() {
-            Some(number) => number.into(),
-            None => value.as_u64()?.into(),
-        },
-    };
-    let most = most(bits, 1) as i128;
-    (-most - 1..=most).contains(&number).then_some(number)
-}
-
-/// The largest integer of so many bits, `sign_bits` of them for its sign.
-fn most(bits: u8, sign_bits: u32) -> u128 {
-    u128::MAX >> (128 - u32::from(bits) + sign_bits)
 }
 
 fn array(value: &Value, len: Option<usize>) -> Result<&[Value], FromJsonError> {

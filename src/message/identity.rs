@@ -1,6 +1,9 @@
 //! What has to be equal on both sides of a route.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use rkyv::{Archive, Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -55,6 +58,7 @@ impl MessageType {
     /// | array | 10 | type index (u32), length (u32) |
     /// | option, boxed | 11, 12 | type index (u32) |
     /// | raw | 13 | |
+    /// | tail | 14 | type index (u32) of the header, of the elements; alignment (u32) |
     pub fn computed_fingerprint(&self) -> u64 {
         let mut bytes = Vec::new();
         write_text(&mut bytes, &self.name);
@@ -67,6 +71,16 @@ impl MessageType {
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         difference::of_types(self, other)
     }
+}
+
+/// The identity of a type with parameters, made once: a `static` in a generic function would be one for all of them.
+pub(super) fn once_for<T: ?Sized + 'static>(
+    make: impl FnOnce() -> MessageType,
+) -> &'static MessageType {
+    static MADE: Mutex<BTreeMap<TypeId, &'static MessageType>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(TypeId::of::<T>())
+        .or_insert_with(|| Box::leak(Box::new(make())))
 }
 
 impl fmt::Display for MessageType {

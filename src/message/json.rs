@@ -46,7 +46,7 @@ pub enum JsonError {
 /// A message as JSON text.
 ///
 /// Structs are objects with their fields in order, tuples are arrays, a struct with a single field without a name is that
-/// field. A variant is its name, or an object that holds its fields by its name. `None`, `()`, and numbers that are not finite
+/// field. A message with a tail is an object of `header` and `tail`, or the array of its elements if it has no header. A variant is its name, or an object that holds its fields by its name. `None`, `()`, and numbers that are not finite
 /// are `null`. Integers of 128 bits are strings. A message without a structure is a string, see [`raw_to_text`].
 ///
 /// ```
@@ -70,7 +70,7 @@ pub fn to_json(message_type: &MessageType, bytes: &[u8]) -> Result<String, JsonE
     let root = walk.entry(TypeIndex(0))?;
     let len_bytes = bytes.len();
     let size_bytes = u64::from(root.size_bytes);
-    let at = bytes
+    let rest = bytes
         .len()
         .checked_sub(root.size_bytes as usize)
         .ok_or(JsonError::Outside {
@@ -78,6 +78,10 @@ pub fn to_json(message_type: &MessageType, bytes: &[u8]) -> Result<String, JsonE
             size_bytes,
             len_bytes,
         })?;
+    let at = match root.kind {
+        Kind::Tail { .. } => 0,
+        _ => rest,
+    };
     walk.value(TypeIndex(0), at, 0)?;
     String::from_utf8(walk.out).map_err(|_| JsonError::Invalid {
         at: 0,
@@ -131,8 +135,43 @@ impl<'a> Walk<'a> {
                 let target = self.target(at, at)?;
                 self.value(*value, target, depth + 1)
             }
+            Kind::Tail {
+                header, element, ..
+            } => {
+                let start = self.entry(index)?.size_bytes as usize;
+                self.tail(*header, *element, start, depth)
+            }
             plain => self.plain(plain, at),
         }
+    }
+
+    /// Only the message itself has a tail, which begins at `start`.
+    fn tail(
+        &mut self,
+        header: TypeIndex,
+        element: TypeIndex,
+        start: usize,
+        depth: usize,
+    ) -> Result<(), JsonError> {
+        let size = self.entry(element)?.size_bytes as usize;
+        let len_bytes = self.bytes.len().saturating_sub(start);
+        let invalid = JsonError::Invalid {
+            at: start,
+            what: "tail",
+        };
+        let len = match len_bytes.checked_rem(size) {
+            Some(0) => u32::try_from(len_bytes / size).map_err(|_| invalid)?,
+            _ => return Err(invalid),
+        };
+        if self.entry(header)?.kind == Kind::Unit {
+            return self.elements(element, start, len, depth + 1);
+        }
+        self.push("{\"header\":");
+        self.value(header, 0, depth + 1)?;
+        self.push(",\"tail\":");
+        self.elements(element, start, len, depth + 1)?;
+        self.push("}");
+        Ok(())
     }
 
     fn fields(&mut self, fields: &'a [Field], at: usize, depth: usize) -> Result<(), JsonError> {

@@ -79,6 +79,16 @@ pub enum Kind {
     Boxed(TypeIndex),
     /// The whole message, as it is.
     Raw,
+    /// The whole message: a header in its first bytes, then elements to its end, the first at the size of this type. Nothing in
+    /// them points elsewhere.
+    Tail {
+        /// The type of the header; a unit if there is none.
+        header: TypeIndex,
+        /// The type of the elements.
+        element: TypeIndex,
+        /// The first element stands at the next multiple of this behind the header, in bytes; a power of two up to 4096.
+        align_bytes: u32,
+    },
 }
 
 /// A field of a struct or of a variant.
@@ -131,6 +141,9 @@ impl Kind {
                 .collect(),
             Self::List(index) | Self::Option(index) | Self::Boxed(index) => vec![*index],
             Self::Array { element, .. } => vec![*element],
+            Self::Tail {
+                header, element, ..
+            } => vec![*header, *element],
             _ => Vec::new(),
         }
     }
@@ -164,6 +177,15 @@ impl Kind {
             },
             Self::Option(index) => Self::Option(number(*index)),
             Self::Boxed(index) => Self::Boxed(number(*index)),
+            Self::Tail {
+                header,
+                element,
+                align_bytes,
+            } => Self::Tail {
+                header: number(*header),
+                element: number(*element),
+                align_bytes: *align_bytes,
+            },
             plain => plain.clone(),
         }
     }
@@ -204,6 +226,9 @@ impl fmt::Display for TypeName<'_> {
             Kind::Option(value) => write!(formatter, "Option<{}>", inner(value)),
             Kind::Boxed(value) => write!(formatter, "Box<{}>", inner(value)),
             Kind::Raw => formatter.write_str("raw bytes"),
+            Kind::Tail {
+                header, element, ..
+            } => write!(formatter, "{} with [{}]", inner(header), inner(element)),
         }
     }
 }

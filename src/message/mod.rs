@@ -20,6 +20,7 @@
 
 #[cfg(test)]
 pub(crate) mod allocations;
+mod any_bits;
 mod bytes;
 mod canonical;
 mod describe;
@@ -32,19 +33,26 @@ mod identity;
 #[cfg(feature = "json")]
 mod json;
 mod layout;
+mod lend;
+#[cfg(feature = "json")]
+mod plain_from_json;
 pub mod rkyv_codec;
 mod scratch;
+mod slice;
 #[cfg(test)]
 mod tests;
 mod timestamp;
 mod validate;
+mod with_tail;
 
 use std::error::Error;
 
 use rkyv::rancor;
 use thiserror::Error;
 
+pub use any_bits::AnyBits;
 pub use bytes::Bytes;
+pub(crate) use bytes::BytesParts;
 pub use describe::{Describe, LayoutBuilder, VariantBuilder};
 pub use difference::Difference;
 pub(crate) use encoded::EncodedBytes;
@@ -54,9 +62,13 @@ pub use identity::MessageType;
 #[cfg(feature = "json")]
 pub use json::{JsonError, raw_to_text, to_json};
 pub use layout::{Field, Kind, Layout, TypeIndex, TypeLayout, Variant};
+pub use lend::Lend;
 pub use scratch::{Scratch, ScratchHandle};
+pub use slice::Slice;
 pub use timestamp::{Clock, Host, Timestamp};
 pub use validate::{LayoutError, MAX_MEMBERS, MAX_NAME_BYTES, MAX_NESTING, MAX_TYPES};
+pub(crate) use with_tail::{Parts, encode_header};
+pub use with_tail::{TailView, WithTail};
 
 /// A type whose values can be published.
 ///
@@ -67,6 +79,10 @@ pub trait Message {
 
     /// The length of every encoded value, in bytes, if they all have the same one; a hint, which makes publishing faster.
     const ENCODED_LEN: Option<usize> = None;
+
+    /// What encoded values begin at a multiple of, in bytes, where there is a choice: in memory for large messages. A power of two up to 4,096;
+    /// a hint.
+    const ALIGN_BYTES: usize = 64;
 
     /// Whether a message may take the place of an earlier one on its topic: `false` for messages of which each counts, such as
     /// changes of an order book. A subscriber with the policy `Conflate` is refused then.

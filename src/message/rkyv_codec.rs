@@ -17,9 +17,10 @@ use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::{Archive, Portable, Serialize};
 
+use super::any_bits::archived_of;
 use super::flat;
 use super::scratch::ScratchHandle;
-use super::{EncodeError, Scratch, ViewError};
+use super::{Describe, EncodeError, Scratch, ViewError};
 
 pub use super::flat::{Flat, FlatValidator};
 
@@ -86,10 +87,13 @@ where
 #[inline]
 pub fn view<T>(bytes: &[u8]) -> Result<&T::Archived, ViewError>
 where
-    T: Archive,
+    T: Describe,
     T::Archived:
         Portable + CheckBytes<FlatValidator> + for<'a> CheckBytes<LowValidator<'a, ViewError>>,
 {
+    if let Some(view) = archived_of::<T>(bytes) {
+        return Ok(view);
+    }
     flat::view(bytes).or_else(|_| view_with_pointers::<T>(bytes))
 }
 

@@ -159,6 +159,38 @@ impl Layout {
             }
             Kind::Raw if self.types.len() == 1 => sized(0),
             Kind::Raw => Err(LayoutError::Shape { at }),
+            Kind::Tail {
+                header,
+                element,
+                align_bytes,
+            } => self.check_tail(at, entry, (*header, *element), *align_bytes),
+        }
+    }
+
+    /// Only a message has a tail, and nothing in it points elsewhere.
+    fn check_tail(
+        &self,
+        at: usize,
+        entry: &TypeLayout,
+        (header, element): (TypeIndex, TypeIndex),
+        align_bytes: u32,
+    ) -> Result<(), LayoutError> {
+        let (header, element) = (self.referred(at, header)?, self.check_element(at, element)?);
+        let aligned = align_bytes.is_power_of_two()
+            && (element.align_bytes..=MAX_TAIL_ALIGN_BYTES).contains(&align_bytes);
+        let points = |part: &TypeLayout| {
+            matches!(
+                part.kind,
+                Kind::String | Kind::List(_) | Kind::Boxed(_) | Kind::Raw | Kind::Tail { .. }
+            )
+        };
+        let flat = at == 0 && !self.types[1..].iter().any(points);
+        let offset = header
+            .size_bytes
+            .checked_next_multiple_of(align_bytes.max(1));
+        match aligned && flat && offset == Some(entry.size_bytes) {
+            true => Ok(()),
+            false => Err(LayoutError::Shape { at }),
         }
     }
 
@@ -278,5 +310,7 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// Types inside each other, not counting what lies behind an offset. Those who walk a layout recurse that deep.
 pub const MAX_NESTING: usize = 64;
 
+/// The largest alignment of a tail.
+const MAX_TAIL_ALIGN_BYTES: u32 = 4096;
 /// The alignment of payloads.
 const MAX_ALIGN_BYTES: u32 = 16;

@@ -1,7 +1,7 @@
 //! The reading end of a ring.
 
 use super::{
-    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record,
+    CELL_BYTES, Control, Cursor, DropCounts, Ending, Kind, Losses, Position, Read, Record, Switch,
     max_payload_bytes,
     record::{MORE, commit_word, parse_commit_word, record_bytes},
 };
@@ -18,9 +18,13 @@ pub struct Consumer<S, C> {
     published: Position,
     losses: Losses,
     /// How far, in bytes, the position may be ahead of what is published, once a record is released.
-    publish_from: u64,
+    publish_every: u64,
+    /// The position from which on that is too far.
+    publish_from: Position,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
+    /// By which a switch names this reader.
+    seat: u32,
 }
 
 /// A message that [`Consumer::ready`] found. Small, for it goes through registers.
@@ -34,10 +38,12 @@ pub struct Ready {
 /// What [`Consumer::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// A message, the definition of a topic, or what is attached. It stays where it is until [`Consumer::release`].
+    /// A message, or something that has to be known before the next one. It stays where it is until [`Consumer::release`].
     Record(Record),
     /// Messages are missing here. Already released.
     Gap(DropCounts),
+    /// This reader leaves the ring here: see [`Consumer::go_on_in`], and [`Consumer::pass_switch`].
+    Switch(Switch),
     /// Nothing, so far.
     Empty,
 }
@@ -95,6 +101,12 @@ pub enum Violation {
         /// Where the reader stands.
         position: u64,
     },
+    /// A switch record with a payload, or that names nobody.
+    #[error("a switch record at position {position} that cannot be")]
+    Switch {
+        /// Where it stands.
+        position: u64,
+    },
     /// A gap record of the wrong length, or with counts below those that were told before.
     #[error("a gap record at position {position} that cannot be")]
     Gap {
@@ -108,13 +120,42 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     pub fn new(storage: S, cursor: C) -> Self {
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
-            publish_from: storage.capacity() as u64 / 8,
+            publish_every: storage.capacity() as u64 / 8,
+            publish_from: Position(storage.capacity() as u64 / 8),
             storage,
             cursor,
             position: Position(0),
             published: Position(0),
             losses: Losses::default(),
+            seat: 0,
         }
+    }
+
+    /// Begins where its seat says: behind others, in a ring in use.
+    pub fn begin(&mut self, seat: u32, from: Position, told: DropCounts) {
+        self.seat = seat;
+        self.position = from;
+        self.losses = Losses::after(told);
+    }
+
+    /// Goes on in another ring, behind the switch that the last poll found. False, and nothing is done, if the other one is not
+    /// of the same size.
+    #[must_use]
+    pub fn go_on_in(&mut self, storage: S) -> bool {
+        let same = storage.capacity() == self.storage.capacity();
+        if same {
+            self.storage = storage;
+            // Whoever waits for room in the ring that is left looks for it again and again.
+            let _ = self.pass_switch();
+        }
+        same
+    }
+
+    /// Passes over the switch that the last poll found: the lane ends there.
+    pub fn pass_switch(&mut self) -> Published {
+        self.position.0 += CELL_BYTES as u64;
+        // At once: until then the ring is kept for this reader.
+        self.publish()
     }
 
     /// Goes on where another reader has stopped, at a position where a record begins, and that its cursor says already; losses
@@ -123,7 +164,13 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         self.position = from;
         self.published = from;
         self.losses = Losses::after(told);
-        self.publish_from = 0;
+        self.publish_every = 0;
+        self.publish_from = from;
+    }
+
+    /// The release of the present record is to be published at once.
+    pub fn publish_next(&mut self) {
+        self.publish_from = self.position;
     }
 
     /// The next record to look at; all before it are released.
@@ -155,10 +202,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             return Ok(Polled::Empty);
         }
         match self.check(word)? {
-            record @ Record {
-                kind: Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments,
-                ..
-            } => Ok(Polled::Record(record)),
+            record if !record.kind.is_passed() => Ok(Polled::Record(record)),
             rare => self.pass(rare),
         }
     }
@@ -167,6 +211,7 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// [`Consumer::release`]. Whatever else there is, [`Consumer::poll`] finds.
     #[inline(always)]
     pub fn ready(&self, len_bytes: Option<usize>) -> Option<Ready> {
+        let capacity = self.storage.capacity();
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
@@ -177,11 +222,24 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
             None if word as u32 == Kind::Message as u32 => (word >> 32) as usize,
             _ => return None,
         };
-        let to_end = self.storage.capacity() - offset - CELL_BYTES;
+        let to_end = capacity - offset - CELL_BYTES;
         if len_bytes > self.max_payload || len_bytes > to_end {
             return None;
         }
         Some(Ready { offset, len_bytes })
+    }
+
+    /// Offset of the payload of the message that stands next, if that is on this topic, and of so many bytes.
+    #[inline(always)]
+    pub fn ready_like(&self, topic: u64, len_bytes: usize) -> Option<usize> {
+        let capacity = self.storage.capacity();
+        let offset = self.offset();
+        // Partner: as in `load_commit_word`.
+        let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
+        let is_like = word == commit_word(Kind::Message, len_bytes as u32)
+            && offset + CELL_BYTES + len_bytes <= capacity
+            && self.storage.load_detail(offset) == topic;
+        is_like.then_some(offset + CELL_BYTES)
     }
 
     /// The record of a message that was found with [`Consumer::ready`].
@@ -215,19 +273,26 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
     /// Where a record ends that the last `poll` found.
     #[inline(always)]
     pub fn end(&self, record: &Record) -> Position {
-        Position(self.position.0 + record_bytes(record.len_bytes) as u64)
+        self.end_of(record.len_bytes)
+    }
+
+    /// Where a record with a payload of so many bytes ends that stands next.
+    #[inline(always)]
+    pub fn end_of(&self, len_bytes: usize) -> Position {
+        Position(self.position.0 + record_bytes(len_bytes) as u64)
     }
 
     /// Goes on behind the record that the last `poll` found, which ends here. Whether it is time to publish that.
     #[inline(always)]
     pub fn advance_to(&mut self, end: Position) -> bool {
         self.position = end;
-        end.0 - self.published.0 >= self.publish_from
+        end >= self.publish_from
     }
 
     /// Tells the producer how far everything is read.
     #[inline]
     pub fn publish(&mut self) -> Published {
+        self.publish_from = Position(self.position.0 + self.publish_every);
         publish_cursor(&self.cursor, &mut self.published, self.position)
     }
 
@@ -272,15 +337,26 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         checked(&self.storage, self.position, word)
     }
 
-    /// Passes over pads and gap records. A producer puts one pad at the ring's end, and a message behind each gap
-    /// record, so four in a row come from one that breaks the format and must not keep us busy.
+    /// Passes over pads, gap records, and switches that others follow. A producer puts one pad at the ring's end, a message
+    /// behind each gap record, so four in a row come from one that breaks the format and must not keep us busy; nor must more
+    /// switches than there is room for.
     #[cold]
     fn pass(&mut self, mut record: Record) -> Result<Polled, Violation> {
-        for _ in 0..3 {
+        let mut most = 3;
+        let mut switches = self.storage.capacity() / CELL_BYTES;
+        while most > 0 {
             let position = self.position.0;
             match record.kind {
-                Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                    return Ok(Polled::Record(record));
+                Kind::Switch => {
+                    let switch = Switch(record.detail);
+                    switches -= 1;
+                    if record.len_bytes != 0 || switch.seats() == 0 || switches == 0 {
+                        return Err(Violation::Switch { position });
+                    }
+                    if switch.names(self.seat) {
+                        return Ok(Polled::Switch(switch));
+                    }
+                    most += 1;
                 }
                 Kind::Pad if record.offset + record.len_bytes == self.storage.capacity() => {}
                 Kind::Pad => return Err(Violation::Pad { position }),
@@ -294,23 +370,21 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
                     }
                 }
                 Kind::Gap => return Err(Violation::Gap { position }),
+                _ => return Ok(Polled::Record(record)),
             }
             self.position.0 += record_bytes(record.len_bytes) as u64;
             match self.load_commit_word() {
                 0 => return Ok(Polled::Empty),
                 word => record = self.check(word)?,
             }
+            most -= 1;
         }
+        let position = self.position.0;
         match record.kind {
-            Kind::Message | Kind::Stamped | Kind::Topic | Kind::Attachments => {
-                Ok(Polled::Record(record))
-            }
-            Kind::Pad => Err(Violation::Pad {
-                position: self.position.0,
-            }),
-            Kind::Gap => Err(Violation::Gap {
-                position: self.position.0,
-            }),
+            Kind::Pad => Err(Violation::Pad { position }),
+            Kind::Gap => Err(Violation::Gap { position }),
+            Kind::Switch => Err(Violation::Switch { position }),
+            _ => Ok(Polled::Record(record)),
         }
     }
 

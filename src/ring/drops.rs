@@ -6,7 +6,7 @@
 //! at the header again, and only if that still holds 0 believes them. A record committed before the drop would be
 //! visible by then, so the gap is told at its place in the stream, also when the producer died right after the drop.
 
-use super::{Control, Read};
+use super::{Control, Read, SeatWord};
 use crate::sync::{Ordering, Site};
 
 /// Why messages were dropped.
@@ -40,6 +40,7 @@ pub struct Losses {
 impl DropCounts {
     const CAUSES: usize = 2;
     const WORDS: [Control; Self::CAUSES] = [Control::DroppedFull, Control::DroppedDeadline];
+    const SEAT_WORDS: [SeatWord; Self::CAUSES] = [SeatWord::DroppedFull, SeatWord::DroppedDeadline];
     /// Bytes of the payload of a gap record: one little-endian u64 per cause.
     pub const BYTES: usize = 8 * Self::CAUSES;
 
@@ -81,8 +82,7 @@ impl DropCounts {
         counts
     }
 
-    /// Stores the counters of another ring into the control page of its replica.
-    #[cfg(not(ring_loom))]
+    /// Stores the counters of another ring into the control page of one that goes on after it.
     pub(super) fn store(self, storage: &impl Read) {
         for (word, count) in Self::WORDS.into_iter().zip(self.0) {
             // Partner: the acquire in `DropCounts::load`.
@@ -90,6 +90,19 @@ impl DropCounts {
                 .control(word)
                 .store(count, Site::DropStore.order(Ordering::Release));
         }
+    }
+
+    /// Stores what the reader of a seat is not to be told.
+    pub(super) fn store_seat(self, storage: &impl Read, seat: u32) {
+        for (word, count) in Self::SEAT_WORDS.into_iter().zip(self.0) {
+            // Release: see `seat::seated`.
+            storage.seat(seat, word).store(count, Ordering::Release);
+        }
+    }
+
+    /// What the reader of a seat is not to be told.
+    pub(super) fn load_seat(word: impl Fn(SeatWord) -> u64) -> Self {
+        Self(Self::SEAT_WORDS.map(word))
     }
 
     /// The counters as they stand in the control page.
@@ -100,6 +113,15 @@ impl DropCounts {
 }
 
 impl DropLog {
+    /// Goes on in another ring, before anybody reads that.
+    pub(super) fn carry_over(&self, storage: &impl Read) -> Self {
+        self.counts.store(storage);
+        Self {
+            counts: self.counts,
+            pending: self.pending,
+        }
+    }
+
     pub(super) fn count(&mut self, storage: &impl Read, cause: DropCause, messages: u64) {
         let index = cause as usize;
         self.counts.0[index] += messages;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{CELL_BYTES, Control, Cursor, InPlace, Read, Write};
+use super::{CELL_BYTES, Control, Cursor, InPlace, Read, SEATS, SeatWord, Write};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A zeroed ring with a control page and one cursor word; clones share it.
@@ -36,7 +36,7 @@ impl HeapRing {
     pub fn new(capacity: usize) -> Self {
         assert!(capacity.is_power_of_two() && capacity >= 256);
         let control = std::iter::repeat_with(AtomicU64::default)
-            .take(64)
+            .take(64 + 4 * SEATS as usize)
             .collect();
         let cells = std::iter::repeat_with(Cell::default)
             .take(capacity / CELL_BYTES)
@@ -81,6 +81,10 @@ impl Read for HeapRing {
     #[inline]
     fn control(&self, word: Control) -> &AtomicU64 {
         &self.shared.control[word as usize / 8]
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        &self.shared.control[64 + seat as usize * 4 + word as usize / 8]
     }
 }
 

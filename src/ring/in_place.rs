@@ -1,4 +1,4 @@
-//! Payloads written and read where they lie.
+//! Payloads written where they lie.
 //!
 //! # Safety
 //! The invariant: between `reserve` and `commit` the reserved bytes are the producer's alone, between `poll` and
@@ -9,7 +9,7 @@
 use std::slice;
 
 use super::producer::Slot;
-use super::{Consumer, Cursor, InPlace, Kind, NoRoom, Producer, Read, Record, Write};
+use super::{Cursor, InPlace, Kind, NoRoom, Producer, Write};
 
 /// What a payload in place may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,20 +108,6 @@ impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
         let start = self.storage().address(staged.offset);
         // SAFETY: written in full by `stage_in_place`; not written again as long as nothing else is staged.
         unsafe { slice::from_raw_parts(start, staged.len_bytes) }
-    }
-}
-
-impl<S: Read + InPlace, C: Cursor> Consumer<S, C> {
-    /// The payload of a record.
-    ///
-    /// # Safety
-    /// The last `poll` found the record, or one that this is the end of, and it is not released while the slice lives. The producer does not change
-    /// committed records.
-    #[inline]
-    pub unsafe fn payload(&self, record: &Record) -> &[u8] {
-        let start = self.storage().address(record.offset);
-        // SAFETY: `check` found the payload inside the ring; the rest is the caller's.
-        unsafe { slice::from_raw_parts(start, record.len_bytes) }
     }
 }
 

@@ -63,21 +63,22 @@ impl<S: Read> Tail<S> {
         }
     }
 
-    /// Messages that stand behind a position where a record begins; as many as can be read.
-    pub fn count_messages(storage: S, from: Position) -> u64 {
+    /// Messages that stand behind a position where a record begins, and before another one; as many as can be read.
+    pub fn count_messages(storage: S, from: Position, end: Position) -> u64 {
         let mut tail = Self {
             position: from,
             ..Self::new(storage)
         };
         let mut messages = 0;
-        loop {
+        while tail.position < end {
             let word = tail.load_commit_word();
             let Ok(record) = checked(&tail.storage, tail.position, word) else {
-                return messages;
+                break;
             };
             messages += u64::from(record.kind.is_message());
             tail.position.0 += record_bytes(record.len_bytes) as u64;
         }
+        messages
     }
 
     /// The ring.
@@ -119,6 +120,10 @@ impl<S: Read> Tail<S> {
                 };
             }
             let record = checked(&self.storage, self.position, word)?;
+            if !record.kind.is_contained() {
+                // What it refers to is not in the ring.
+                return Err(Violation::CommitWord { word, position });
+            }
             let record_bytes = record_bytes(record.len_bytes);
             // The header behind the record must have room, too.
             if position + (record_bytes + CELL_BYTES) as u64 > limit {
@@ -129,6 +134,8 @@ impl<S: Read> Tail<S> {
                     return Err(Violation::Pad { position });
                 }
                 Kind::Pad => pad_bytes = record_bytes,
+                // Nobody else reads a ring that is carried over.
+                Kind::Switch => return Err(Violation::Switch { position }),
                 // It would have fitted before the end.
                 _ if record_bytes <= pad_bytes => return Err(Violation::Pad { position }),
                 Kind::Topic | Kind::Gap if record.len_bytes > LONGEST_PRELUDE_BYTES => {
@@ -254,7 +261,7 @@ impl<S: Write, C: Cursor> Replica<S, C> {
             return Err(malformed);
         };
         let (kind, len) = parse_commit_word(word)
-            .filter(|(kind, _)| *kind != Kind::Pad)
+            .filter(|(kind, _)| *kind != Kind::Pad && kind.is_contained())
             .ok_or(malformed)?;
         let len = len as usize;
         let padded = record_bytes(len) - CELL_BYTES;

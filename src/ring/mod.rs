@@ -18,15 +18,20 @@
 //! A batch is appended likewise, all words stored but the first, which comes last. So either all of it is visible or
 //! nothing. A record is never split at the ring's end: a *pad* fills the rest.
 //!
+//! A ring can have several readers, which come and leave while it is in use: see [`seat`].
+//!
 //! A producer that dies leaves a half-written record behind a 0: invisible. A consumer that dies leaves nothing at all.
 
+mod company;
 mod consumer;
 mod drops;
 pub mod lossy;
 #[cfg(not(ring_loom))]
 mod mirror;
 mod producer;
+mod readers;
 mod record;
+mod seat;
 mod storage;
 mod water;
 
@@ -48,7 +53,8 @@ pub use in_place::{Room, Staged};
 pub use mirror::{Replica, ReplicaError, Tail};
 pub use producer::{NoRoom, Producer};
 pub use record::{CELL_BYTES, Kind, Record, record_bytes};
-pub use storage::{Control, Cursor, Ending, InPlace, Read, Write};
+pub use seat::{SEATS, Seated, Switch, bit, give_seat, seated, take_seat_back};
+pub use storage::{Control, Cursor, Ending, InPlace, Read, SeatWord, Write};
 pub use water::is_high;
 
 /// A place in the stream of a ring's bytes: bytes since the ring was made. Its low bits are the offset in the ring.

@@ -2,37 +2,37 @@
 
 use super::{
     CELL_BYTES, Control, Cursor, DropCause, DropLog, Ending, Kind, Position, Write,
-    max_payload_bytes, record, water::Water,
+    max_payload_bytes, readers::Readers, record, water::Water,
 };
 use crate::sync::{Ordering, Site};
 
 /// The writing end of a ring, over the cursors of its readers.
 #[derive(Debug)]
 pub struct Producer<S, C> {
-    storage: S,
+    pub(super) storage: S,
     /// The longest payload of a record, in bytes.
     max_payload: usize,
-    /// Never empty: a ring without a reader would never be full.
-    readers: Vec<Reader<C>>,
+    /// A ring without a reader is never full.
+    pub(super) readers: Readers<C>,
     /// Where the readers find the next record; its commit word holds 0.
-    committed: Position,
+    pub(super) committed: Position,
     /// End of what is written; beyond `committed` only while a batch is staged.
-    staged: Position,
+    pub(super) staged: Position,
     /// Whether the readers were close behind when their cursors were looked at last: then messages go one at a time.
     is_followed: bool,
     /// A header ahead that holds 0 already; nothing was written at or behind it since. Position 0 is none.
-    cleared: Position,
+    pub(super) cleared: Position,
     /// Commit word of the first staged record, which is stored last.
     first_word: u64,
     /// Where the last staged record stands, its commit word.
     last: (usize, u64),
     /// The slowest cursor, as far as known.
-    slowest: Position,
+    pub(super) slowest: Position,
     /// Up to here can be written without a look at the cursors: slowest known cursor plus capacity, or plus the high water
     /// mark while that is not reached. May be stale, never too high.
-    limit: Position,
+    pub(super) limit: Position,
     water: Water,
-    drops: DropLog,
+    pub(super) drops: DropLog,
     /// Whether what is staged announces them.
     gap_staged: bool,
 }
@@ -57,42 +57,43 @@ pub enum NoRoom {
     TooLarge(usize),
 }
 
-#[derive(Debug)]
-struct Reader<C> {
-    /// `None` until the reader has said where its cursor is; it counts as 0 until then.
-    cursor: Option<C>,
-    /// What `cursor` held when it was last looked at. May be stale, never too high.
-    seen: Position,
-}
-
 impl<S: Write, C: Cursor> Producer<S, C> {
-    /// The writing end of a fresh, zeroed ring with one reader, whose cursor is not known yet.
+    /// The writing end of a fresh, zeroed ring with one reader, in seat 0, whose cursor is not known yet.
     pub fn new(storage: S) -> Self {
+        let mut readers = Readers::new();
+        readers.add(0, None, Position(0));
+        Self::beginning(storage, readers, Position(0), DropLog::default())
+    }
+
+    /// Behind a position where nothing was written yet.
+    pub(super) fn beginning(
+        storage: S,
+        readers: Readers<C>,
+        from: Position,
+        drops: DropLog,
+    ) -> Self {
         let (water, capacity) = (Water::default(), storage.capacity() as u64);
         Self {
             max_payload: max_payload_bytes(storage.capacity()),
             storage,
-            readers: vec![Reader {
-                cursor: None,
-                seen: Position(0),
-            }],
-            committed: Position(0),
-            staged: Position(0),
+            readers,
+            committed: from,
+            staged: from,
             is_followed: true,
             cleared: Position(0),
             first_word: 0,
             last: (0, 0),
-            slowest: Position(0),
-            limit: Position(water.room(capacity)),
+            slowest: from,
+            limit: Position(from.0 + water.room(capacity)),
             water,
-            drops: DropLog::default(),
+            drops,
             gap_staged: false,
         }
     }
 
-    /// Tells where the cursor of reader `index` is found.
-    pub fn attach(&mut self, index: usize, cursor: C) {
-        self.readers[index].cursor = Some(cursor);
+    /// Tells where the cursor of the reader in a seat is found.
+    pub fn attach(&mut self, seat: u32, cursor: C) {
+        self.readers.attach(seat, cursor);
     }
 
     /// The ring.
@@ -384,7 +385,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     }
 
     #[inline]
-    fn put(&mut self, offset: usize, kind: Kind, len: usize, detail: u64) {
+    pub(super) fn put(&mut self, offset: usize, kind: Kind, len: usize, detail: u64) {
         let word = record::commit_word(kind, len as u32);
         self.storage.store_detail(offset, detail);
         let first = self.staged == self.committed;
@@ -424,21 +425,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     #[cold]
     fn look_for_room(&mut self, end: u64) -> bool {
         let capacity = self.storage.capacity() as u64;
-        let mut slowest = u64::MAX;
-        for reader in &mut self.readers {
-            if let Some(cursor) = &reader.cursor {
-                // Partner: the release in `Consumer::publish`; the reader's reads below it are over.
-                let now = Site::CursorLoad.load_acquire(cursor.word());
-                // A peer's word: only what moves forward, and not past what it can have read, counts.
-                if now > reader.seen.0
-                    && now <= self.committed.0
-                    && now.is_multiple_of(CELL_BYTES as u64)
-                {
-                    reader.seen = Position(now);
-                }
-            }
-            slowest = slowest.min(reader.seen.0);
-        }
+        let Position(slowest) = self.readers.slowest(self.committed);
         self.slowest = Position(slowest);
         self.is_followed = self.committed.0 - slowest <= CLOSE_BYTES;
         // Whoever asks for all there is asks how things are.
@@ -448,12 +435,16 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             let word = self.storage.control(Control::Water);
             word.store(self.water.crossings(), Ordering::Relaxed);
         }
-        self.limit = Position(slowest + self.water.room(capacity));
-        end <= slowest + capacity
+        let room = match slowest == self.committed.0 {
+            true => capacity,
+            false => capacity - self.readers.kept_bytes(),
+        };
+        self.limit = Position(slowest + self.water.room(capacity).min(room));
+        end <= slowest + room
     }
 
     #[inline(always)]
-    fn offset(&self, position: Position) -> usize {
+    pub(super) fn offset(&self, position: Position) -> usize {
         position.0 as usize & (self.storage.capacity() - 1)
     }
 }

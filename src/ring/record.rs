@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | commit word, u64: bits 0..8 kind (never 0), bit 8 set if more of its batch follows, bits 9..32 zero, bits 32..64 payload length in bytes |
-//! | 8..16 | detail, u64: the topic id of a message or of a topic definition; else zero |
+//! | 8..16 | detail, u64: the topic id of a message or of a topic definition, the segment that is given up, who leaves at a switch; else zero |
 
 /// Bytes of a cell: the size of a header, the alignment of every record and of every payload.
 pub const CELL_BYTES: usize = 16;
@@ -22,8 +22,16 @@ pub enum Kind {
     Gap = 4,
     /// A message whose payload begins with a cell that says when it was published; the detail is its topic id.
     Stamped = 5,
+    /// A message whose payload lies in a chunk of a pool, which this record's payload names; the detail is its topic id.
+    Pooled = 6,
+    /// The same, behind a cell that says when it was published.
+    StampedPooled = 7,
     /// Says what is attached to the message behind it, in the same batch.
     Attachments = 8,
+    /// A segment of a pool, the detail, is not referred to any more; no payload.
+    Retire = 9,
+    /// Readers leave the ring here, which the detail names ([`super::Switch`]); there is no payload.
+    Switch = 10,
 }
 
 /// A committed record as found in a ring.
@@ -46,10 +54,27 @@ pub const fn record_bytes(payload_len: usize) -> usize {
 }
 
 impl Kind {
-    /// Whether it is a message, stamped or not.
+    /// Whether it is a message, stamped or not, wherever its payload lies.
     #[inline(always)]
     pub const fn is_message(self) -> bool {
-        matches!(self, Self::Message | Self::Stamped)
+        matches!(self, Self::Message | Self::Stamped) || self.is_pooled()
+    }
+
+    /// Whether it is a message whose payload lies in a pool.
+    #[inline(always)]
+    pub const fn is_pooled(self) -> bool {
+        matches!(self, Self::Pooled | Self::StampedPooled)
+    }
+
+    /// Whether all that it says lies in the ring, so that it can be carried over to another one.
+    pub const fn is_contained(self) -> bool {
+        !self.is_pooled() && !matches!(self, Self::Retire | Self::Switch)
+    }
+
+    /// Whether the consumer passes over it by itself.
+    #[inline(always)]
+    pub(super) const fn is_passed(self) -> bool {
+        matches!(self, Self::Pad | Self::Gap | Self::Switch)
     }
 
     #[inline(always)]
@@ -60,7 +85,11 @@ impl Kind {
             3 => Some(Self::Topic),
             4 => Some(Self::Gap),
             5 => Some(Self::Stamped),
+            6 => Some(Self::Pooled),
+            7 => Some(Self::StampedPooled),
             8 => Some(Self::Attachments),
+            9 => Some(Self::Retire),
+            10 => Some(Self::Switch),
             _ => None,
         }
     }
@@ -106,7 +135,7 @@ mod tests {
 
     #[test]
     fn words_that_no_producer_stores_are_refused() {
-        for word in [6, 0xff, 0x201, 0x0100_0001, 1 << 31 | 1] {
+        for word in [10, 0xff, 0x201, 0x0100_0001, 1 << 31 | 1] {
             assert_eq!(parse_commit_word(word), None, "{word:#x}");
         }
         assert_eq!(

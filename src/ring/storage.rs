@@ -25,6 +25,20 @@ pub enum Control {
     Water = 408,
 }
 
+/// Words of a seat: a reader's place in a ring's control page, which says where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum SeatWord {
+    /// The lane that has the seat; 0 if none has.
+    Lane = 0,
+    /// Where it begins, plus 1; 0 until that is known.
+    Begin = 8,
+    /// As [`Control::DroppedFull`], of what it is not to be told.
+    DroppedFull = 16,
+    /// As [`Control::DroppedDeadline`], likewise.
+    DroppedDeadline = 24,
+}
+
 /// How a lane ended; a value of [`Control::Closed`], where 0 means that it is open.
 ///
 /// A relay, which passes on what comes from another host, stores [`Ending::RELAYED`] before anybody else has the ring: if
@@ -115,6 +129,8 @@ pub trait Read {
     }
     /// A word of the control page.
     fn control(&self, word: Control) -> &AtomicU64;
+    /// A word of seat `seat`, below [`SEATS`](super::SEATS).
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64;
 }
 
 /// A ring as its producer has it.

@@ -55,7 +55,7 @@ pub enum SegmentError {
     },
     /// The system has too few huge pages for it.
     #[error(
-        "{needed} huge pages of {page_bytes} bytes are needed, {free} are free: set more aside (`sysctl vm.nr_hugepages`), or do without `huge_pages`"
+        "{needed} of the huge pages of {page_bytes} bytes are needed, {free} are free: set more aside (`sysctl vm.nr_hugepages`), or do without `huge_pages`"
     )]
     HugePages {
         /// Pages that the segment needs.

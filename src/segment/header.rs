@@ -43,7 +43,7 @@ impl Kind {
     pub const fn layout_hash(self) -> u64 {
         fnv1a(match self {
             Self::Ring => b"ringmain ring 2",
-            Self::CursorPage => b"ringmain cursor page 3",
+            Self::CursorPage => b"ringmain cursor page 4",
             Self::Epochs => b"ringmain epochs 1",
             Self::Counters => b"ringmain counters 1",
             Self::Table => b"ringmain table 1",
@@ -176,7 +176,7 @@ mod tests {
         golden.extend_from_slice(b"RINGSEG\0");
         golden.extend_from_slice(&[1, 0, 0, 0, 2, 0, 0, 0]);
         golden.extend_from_slice(&[0x00, 0x30, 0, 0, 0, 0, 0, 0]);
-        golden.extend_from_slice(&[0xca, 0x08, 0x73, 0x99, 0xdb, 0xb4, 0xcf, 0x1a]);
+        golden.extend_from_slice(&[0x4b, 0x00, 0x73, 0x99, 0xdb, 0xaf, 0xcf, 0x1a]);
         golden.extend(0..16_u8);
         golden.extend_from_slice(&[0x34, 0x12, 0, 0]);
         golden.extend_from_slice(&[0; 12]);
@@ -192,6 +192,7 @@ mod tests {
             Kind::Epochs,
             Kind::Counters,
             Kind::Table,
+            Kind::Pool,
         ] {
             let row = format!(
                 "| {} | {kind:?} | `{:#018x}` |",

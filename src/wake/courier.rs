@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt,
     socketpair, sockopt,
@@ -86,6 +87,18 @@ impl Courier {
 }
 
 impl CourierSender {
+    /// Whether all copies of the other end are closed: nobody is left who could have got something. Stays so. Does not block.
+    pub fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        // Polling one valid descriptor fails for want of memory only; then the answer comes with the next question.
+        let found = poll(&mut polled, PollTimeout::ZERO);
+        let hung_up = |polled: &PollFd<'_>| {
+            let events = polled.revents().unwrap_or(PollFlags::empty());
+            events.contains(PollFlags::POLLHUP)
+        };
+        found.is_ok() && polled.iter().any(hung_up)
+    }
+
     /// Sends descriptors, at most [`MAX_ATTACHED`], with a label of 1 to [`MAX_LABEL_BYTES`] bytes. Whether there was room;
     /// does not block. The descriptors are duplicated: the caller may close its own.
     ///
@@ -232,6 +245,20 @@ mod tests {
             sender.send(b"x", &[]),
             Err(CourierError::System { .. })
         ));
+    }
+
+    #[test]
+    fn the_other_end_hangs_up_when_its_last_copy_is_closed() {
+        let Courier { sender, receiver } = Courier::new().unwrap();
+        sender.send(b"x", &[]).unwrap();
+        let copy = receiver.0.try_clone().unwrap();
+        drop(receiver);
+        assert!(!sender.is_hung_up());
+        // Another test may start a process now: that has copies of all descriptors for a moment.
+        drop(copy);
+        while !sender.is_hung_up() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

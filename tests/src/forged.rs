@@ -21,7 +21,7 @@ impl Forged {
 
     /// A cursor page, allocated and with a good header.
     pub fn cursor_page(data_bytes: u64) -> Self {
-        Self::new(2, 0x1acf_b4db_9973_08ca, data_bytes)
+        Self::new(2, 0x1acf_afdb_9973_004b, data_bytes)
     }
 
     /// Counters, allocated and with a good header, named as they have to be.

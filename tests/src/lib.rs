@@ -7,6 +7,7 @@ pub mod allocations;
 pub mod bus;
 pub mod dice;
 pub mod forged;
+pub mod frame;
 pub mod message;
 pub mod patience;
 pub mod peer;
@@ -17,6 +18,8 @@ pub mod raw_remote;
 mod readme;
 pub mod roles;
 pub mod silence;
+pub mod streams;
+pub mod telling;
 pub mod usage;
 
 pub use bus::{

@@ -3,9 +3,11 @@
 mod bounded;
 mod doomed;
 mod forking;
+mod lending;
 mod looker;
 mod many_async;
 mod quiet;
+mod region_holder;
 mod remote;
 mod seeded;
 mod visit;
@@ -44,6 +46,16 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         }
         ("seeded", [address, topic, seed, end]) => {
             seeded::seeded(address, topic, seed.parse().unwrap(), end, script);
+        }
+        ("holder", [address, pattern, count]) => {
+            lending::holder(address, pattern, count.parse().unwrap(), script);
+        }
+        ("lender", [address, topic, count, len]) => {
+            let (count, len) = (count.parse().unwrap(), len.parse().unwrap());
+            lending::lender(address, topic, count, len, script);
+        }
+        ("region-holder", [address, pattern]) => {
+            region_holder::region_holder(address, pattern, script);
         }
         ("keeper", [address, topic]) => looker::keeper(address, topic, script),
         ("looker", [address, topic]) => looker::looker(address, topic, script),

@@ -12,7 +12,7 @@ use ringmain_tests::{
 };
 
 /// The smallest ring holds four of these at most.
-const LARGE: usize = 900;
+const LARGE: usize = 860;
 
 /// The counters of a client of this process.
 fn of(client: &Client) -> ClientCounters {

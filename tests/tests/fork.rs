@@ -1,5 +1,6 @@
 //! A forked child has none of its parent's handles, and cannot disturb them.
 
+use ringmain::counters::{Role, scan_process};
 use ringmain::{ListTopics, Subscriber};
 use ringmain_tests::{Bus, Peer, Tick, Transport, on_each_transport_of_processes};
 
@@ -99,4 +100,26 @@ fn a_sample_that_a_forked_child_drops_stays_its_parent_s() {
     forking.tell("samples");
     forking.expect("child 0");
     assert_undisturbed(&mut family, next + 2000);
+}
+
+#[test]
+fn a_child_that_is_forked_in_a_poll_reads_no_further() {
+    let bus = Bus::start(Transport::Unix);
+    let mut family = family(&bus);
+    let next = assert_undisturbed(&mut family, 0);
+    let (forking, speaking, _) = &mut family;
+    speaking.tell(&format!("{next} {}", next + 200));
+    speaking.expect("lanes 200 dropped 0");
+    for _ in 0..10 {
+        forking.tell("poll");
+        forking.expect("child 0");
+    }
+    let pid = family.0.pid().unwrap().as_raw() as u32;
+    let scan = scan_process(pid).unwrap();
+    let read = scan
+        .clients
+        .iter()
+        .map(|client| client.total(Role::Subscriber).messages);
+    assert_eq!(read.sum::<u64>(), next + 200, "the child has counted");
+    assert_undisturbed(&mut family, next + 200);
 }

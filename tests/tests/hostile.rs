@@ -175,11 +175,12 @@ fn a_ring_that_is_none_ends_its_lane_and_no_other() {
 #[test]
 fn a_cursor_page_that_is_none_delays_its_publisher_no_longer_than_its_policy() {
     let word = |word: u64| word.to_le_bytes();
-    let page = || Forged::cursor_page(8192);
-    let area_1 = 128;
+    const PAGE: u64 = 32_768;
+    let page = || Forged::cursor_page(PAGE);
+    let area_1 = 512;
     let broken = [
         ("unsealed", page(), 1),
-        ("too large", Forged::cursor_page(16384).sealed(), 1),
+        ("too large", Forged::cursor_page(2 * PAGE).sealed(), 1),
         ("a ring", Forged::ring(4096 + 4096).sealed(), 1),
         ("no such area", page().sealed(), 0),
         ("no such area", page().sealed(), 64),
@@ -195,7 +196,11 @@ fn a_cursor_page_that_is_none_delays_its_publisher_no_longer_than_its_policy() {
             1,
         ),
         ("never moving", page().sealed(), 1),
-        ("garbage", page().write_data(0, &[0xff; 8192]).sealed(), 1),
+        (
+            "garbage",
+            page().write_data(0, &[0xff; PAGE as usize]).sealed(),
+            1,
+        ),
     ];
     let bus = Bus::start(Transport::Unix);
     let publishing = bus.client("publisher");

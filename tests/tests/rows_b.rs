@@ -249,8 +249,14 @@ fn b9_sizes_that_no_ring_can_have_are_refused_at_open() {
             let builder = client.publisher::<Bytes>("t").ring_bytes(bytes);
             assert_eq!(size(builder.open().map(drop)), "ring_bytes");
         }
-        for bytes in [1 << 30, usize::MAX - 100, usize::MAX] {
-            let builder = client.publisher::<Bytes>("t").max_message_bytes(bytes);
+        // Beyond a ring a message has room in the pool, up to its limit.
+        for (bytes, pool) in [
+            (1 << 30, 1 << 20),
+            ((1 << 30) + 1, 1 << 30),
+            (usize::MAX, 1 << 30),
+        ] {
+            let builder = client.publisher::<Bytes>("t").pool_bytes(pool);
+            let builder = builder.max_message_bytes(bytes);
             assert_eq!(size(builder.open().map(drop)), "max_message_bytes");
         }
         for bytes in [(1 << 30) + 1, usize::MAX] {

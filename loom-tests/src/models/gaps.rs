@@ -109,6 +109,7 @@ impl Reader {
         }
         match polled {
             Polled::Empty => return Step::Idle,
+            Polled::Switch(switch) => panic!("{switch:?} where nobody leaves"),
             Polled::Gap(counts) => self.missing += counts.total(),
             Polled::Record(record) => {
                 super::expect(&self.consumer, record, self.next_sequence(), LEN_BYTES);

@@ -8,10 +8,13 @@ use crate::{
 pub mod batch;
 pub mod doorbell;
 pub mod gaps;
+pub mod join;
 pub mod lossy;
+pub mod pool;
 pub mod room;
 pub mod store_buffer;
 pub mod stream;
+pub mod switch;
 pub mod table;
 
 /// A model and its name.
@@ -25,13 +28,16 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 20] = [
+    pub const ALL: [Model; 27] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
         Model::new("gaps_open", gaps::run_open),
         Model::new("gaps_closed", gaps::run_closed),
         Model::new("gaps_dead", gaps::run_dead),
+        Model::new("join", join::run),
+        Model::new("switch", switch::run),
+        Model::new("switch_over", switch::run_over),
         Model::new("lossy", lossy::run),
         Model::new("lossy_resumed", lossy::run_resumed),
         Model::new("lossy_followed", lossy::run_followed),
@@ -46,6 +52,10 @@ impl Model {
         Model::new("table_moved", table::run_moved),
         Model::new("table_news", table::run_news),
         Model::new("table_seen", table::run_seen),
+        Model::new("pool_read", pool::run_read),
+        Model::new("pool_hold", pool::run_hold),
+        Model::new("pool_hold_reused", pool::run_reused),
+        Model::new("pool_left", pool::run_left),
     ];
 
     /// The model of that name.
@@ -99,6 +109,7 @@ fn poll(consumer: &mut LoomConsumer) -> Option<Record> {
     match consumer.poll().expect("the producer keeps the format") {
         Polled::Record(record) => Some(record),
         Polled::Empty => None,
+        Polled::Switch(switch) => panic!("{switch:?} where nobody leaves"),
         Polled::Gap(counts) => panic!("a gap of {} where nothing was dropped", counts.total()),
     }
 }

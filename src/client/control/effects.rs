@@ -1,5 +1,6 @@
 //! Carries out the effects of the session.
 
+use crate::lane::ReadsOn;
 use crate::link::Descriptor;
 use crate::segment::{ForeignSegment, Kind, PAGE_BYTES, SegmentError};
 use crate::topic::Pattern;
@@ -29,10 +30,18 @@ impl Control {
                 } => {
                     self.attach_writer(publisher, lane, half, area);
                 }
-                Effect::EndWriter { publisher, lane } => {
+                Effect::EndWriter {
+                    publisher,
+                    lane,
+                    exited,
+                } => {
+                    let reads_on = match exited || self.peers.has_exited(lane) {
+                        true => ReadsOn::No,
+                        false => ReadsOn::Yes,
+                    };
                     self.peers.forget(lane);
                     self.looks.remove(&lane);
-                    self.post_writer(publisher, WriterCommand::End { lane });
+                    self.post_writer(publisher, WriterCommand::End { lane, reads_on });
                 }
                 Effect::AddReader(offer) => self.add_reader(*offer),
                 Effect::EndReader { subscriber, lane } => {
@@ -176,17 +185,22 @@ impl Control {
             bell,
         } = half;
         match attach(segment, bell, area, self.shared.options().memory) {
-            Ok((cursor, peer, bell)) => {
+            Ok((area, peer, bell)) => {
                 self.peers.watch(process, lane);
                 let command = match self.looks.contains(&lane) {
-                    true => WriterCommand::Watch { lane, cursor, peer },
-                    false => WriterCommand::Attach { lane, cursor, peer },
+                    true => WriterCommand::Watch {
+                        lane,
+                        cursor: area.cursor(),
+                        peer,
+                    },
+                    false => WriterCommand::Attach { lane, area, peer },
                 };
                 self.enqueue(Post::Attach(port, command, bell));
             }
             Err(reason) => {
                 self.refuse(lane, LaneRefusal::Cursor(reason));
-                self.post_writer(publisher, WriterCommand::End { lane });
+                let reads_on = ReadsOn::No;
+                self.post_writer(publisher, WriterCommand::End { lane, reads_on });
             }
         }
     }

@@ -5,19 +5,22 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::counters::LaneSlot;
 use crate::lane::{
-    Account, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
-    MAX_RING_BYTES, OwnMedium, Peer, PeerCursor, PeerMedium, PeerPage, Reader, Snapshot, Writer,
+    Account, Apart, CargoReceiver, CargoSender, CopyReader, CopyWriter, HistoryReader, LaneReader,
+    MAX_RING_BYTES, Member, OwnMedium, Peer, PeerArea, PeerMedium, PeerPage, Reader, Seats,
+    Snapshot, Writer,
 };
 use crate::link::Descriptor;
-use crate::ring::{CELL_BYTES, Read};
+use crate::ring::{CELL_BYTES, Read, SEATS, bit};
 use crate::segment::{Kind, MemoryOptions, SegmentError, SegmentHandle, SegmentOptions};
 use crate::topic::{Pattern, Selection};
 use crate::wake::{BellSender, Courier, CourierReceiver};
 use crate::wire::{HistoryUse, Medium, Overflow, Route, reason};
 
 use crate::client::inbound::{InLane, Origin, PublisherIdentity, SubscriberPort};
-use crate::client::outbound::{CopyLane, OutLane, WriterCommand};
+use crate::client::open_rings::Stream;
+use crate::client::outbound::{CopyLane, Newcomer, OutLane, WriterCommand};
 use crate::client::session::{Offer, OwnHalf, PeerSegment};
 use crate::client::shared::PublisherPort;
 
@@ -40,11 +43,11 @@ pub(super) fn make_writer(
         (HistoryUse::Only, None) => return Err("nothing is kept".into()),
         (_, history) => {
             let (cargo, receiver) = make_courier(route)?.unzip();
-            let (medium, memory, command) = make_lane(port, route, options, cargo)?;
-            let segment = lend(memory.handle()).map_err(|error| reason(&error))?;
-            let mut half = half(port, medium, segment, history)?;
-            half.courier = receiver;
-            return Ok((Some(command), half));
+            let lane = make_lane(port, route, options, cargo)?;
+            let segment = lend(lane.memory.handle()).map_err(|error| reason(&error))?;
+            let mut half = half(port, lane.medium, segment, history)?;
+            (half.courier, half.begin) = (receiver, lane.begin);
+            return Ok((Some(lane.command), half));
         }
     };
     Ok((command, half(port, medium, segment, None)?))
@@ -61,16 +64,13 @@ fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, Stri
     Ok(Some((CargoSender::new(sender), Arc::new(receiver.into()))))
 }
 
-/// The smallest ring for a lane: it holds what waits for it.
-fn ring_bytes(port: &PublisherPort, route: &Route) -> Result<usize, String> {
+/// What waits for a lane takes so much in a ring, in bytes.
+fn waiting_bytes(port: &PublisherPort, route: &Route) -> Result<usize, String> {
     let selection = Selection {
         patterns: patterns(route)?,
         excludes: excludes(route)?,
     };
-    let waiting = port.waitlist.ring_bytes(|topic| selection.takes(topic));
-    // With the header behind the last record.
-    let waiting = (waiting + CELL_BYTES).next_power_of_two();
-    Ok(port.ring_bytes.max(waiting))
+    Ok(port.waitlist.ring_bytes(|topic| selection.takes(topic)))
 }
 
 fn half(
@@ -91,21 +91,117 @@ fn half(
     })
 }
 
+/// What a publisher's lane lies in, and what the publisher is told.
+struct NewLane {
+    medium: Medium,
+    memory: OwnMedium,
+    command: WriterCommand,
+    /// The subscriber's seat, where it comes to others.
+    begin: Option<u32>,
+}
+
 fn make_lane(
     port: &PublisherPort,
     route: &Route,
     options: &SegmentOptions,
     cargo: Option<CargoSender>,
-) -> Result<(Medium, OwnMedium, WriterCommand), String> {
+) -> Result<NewLane, String> {
     let (medium, kind, least) = match route.overflow {
         Overflow::DropOldest => (Medium::LossyRing, Kind::Ring, port.lossy_bytes),
         Overflow::Conflate => (Medium::Table, Kind::Table, port.table_bytes),
-        _ => (Medium::Ring, Kind::Ring, ring_bytes(port, route)?),
+        _ => return make_ring(port, route, options, cargo),
     };
+    let capacity = capacity(route, least)?;
+    let memory = OwnMedium::create(kind, capacity, options).map_err(|error| reason(&error))?;
+    let counters = lane_counters(port, route, capacity);
+    let writer = match medium {
+        Medium::LossyRing => CopyWriter::lossy(memory.clone(), counters),
+        _ => CopyWriter::table(memory.clone(), counters).map_err(|error| reason(&error))?,
+    };
+    let command = WriterCommand::Copy(Box::new(CopyLane {
+        lane: route.lane,
+        subscriber: route.subscriber_name.as_str().into(),
+        writer,
+        selection: Selection {
+            patterns: patterns(route)?,
+            excludes: excludes(route)?,
+        },
+    }));
+    Ok(NewLane {
+        medium,
+        memory,
+        command,
+        begin: None,
+    })
+}
+
+/// A ring of its own, or a seat in one that others read who take the same.
+fn make_ring(
+    port: &PublisherPort,
+    route: &Route,
+    options: &SegmentOptions,
+    cargo: Option<CargoSender>,
+) -> Result<NewLane, String> {
+    let waiting = waiting_bytes(port, route)?;
+    // Where large messages need not be copied, the ring is for short ones.
+    let for_messages = match cargo {
+        Some(_) => port.pooled_ring_bytes,
+        None => port.ring_bytes,
+    };
+    // With the header behind the last record.
+    let least = for_messages.max((waiting + CELL_BYTES).next_power_of_two());
+    let capacity = capacity(route, least)?;
+    let counters = lane_counters(port, route, capacity);
+    let member =
+        |cargo| Member::new(route.lane, &route.subscriber_name, counters).with_cargo(cargo);
+    let (patterns, excludes) = (patterns(route)?, excludes(route)?);
+    // Who leaves a ring needs a courier. What is kept, or waits, is for one subscriber alone.
+    let rings = port.rings.as_ref();
+    let rings = rings.filter(|_| cargo.is_some() && route.history == HistoryUse::None);
+    let stream = Stream::new(route, capacity);
+    let seat = rings.filter(|_| waiting == 0);
+    if let Some(seat) = seat.and_then(|rings| rings.seat(&stream, route.lane)) {
+        return Ok(NewLane {
+            medium: Medium::Ring,
+            memory: seat.seats().ring().clone(),
+            begin: Some(seat.index()),
+            command: WriterCommand::Join(Box::new(Newcomer {
+                member: member(cargo).with_seat(seat),
+                patterns,
+                excludes,
+                overflow: route.overflow,
+            })),
+        });
+    }
+    let memory = OwnMedium::create(Kind::Ring, capacity, options);
+    let memory = memory.map_err(|error| reason(&error))?;
+    let writer = match rings {
+        None => Writer::new(memory.clone(), member(cargo)),
+        Some(rings) => {
+            let seats = Seats::new(memory.clone(), bit(0));
+            rings.open(stream, &seats);
+            let mut writer =
+                Writer::new(memory.clone(), member(cargo).with_seat(seats.of_first(0)));
+            writer.share();
+            writer
+        }
+    };
+    let mut lane = OutLane::new(route.lane, writer, patterns, route.overflow);
+    lane.has_snapshot = port.history.is_some() && route.history == HistoryUse::Snapshot;
+    Ok(NewLane {
+        medium: Medium::Ring,
+        memory,
+        command: WriterCommand::Add(Box::new(lane.excluding(excludes))),
+        begin: None,
+    })
+}
+
+/// Bytes of what a lane lies in.
+fn capacity(route: &Route, least: usize) -> Result<usize, String> {
     let asked = usize::try_from(route.ring_bytes)
         .ok()
         .and_then(usize::checked_next_power_of_two);
-    let capacity = asked
+    asked
         .map(|asked| asked.max(least))
         .filter(|bytes| *bytes <= MAX_RING_BYTES)
         .ok_or_else(|| {
@@ -113,48 +209,17 @@ fn make_lane(
                 "{} bytes are needed, {MAX_RING_BYTES} are the most",
                 route.ring_bytes.max(least as u64)
             )
-        })?;
-    let memory = OwnMedium::create(kind, capacity, options).map_err(|error| reason(&error))?;
-    let counters = port.counters.lane(
+        })
+}
+
+fn lane_counters(port: &PublisherPort, route: &Route, capacity: usize) -> LaneSlot {
+    port.counters.lane(
         route.lane,
         &route.subscriber_name,
         &route.patterns.join(" "),
         &port.message_type,
-        memory.capacity(),
-    );
-    let copy = |writer| {
-        Ok::<_, String>(WriterCommand::Copy(Box::new(CopyLane {
-            lane: route.lane,
-            subscriber: route.subscriber_name.as_str().into(),
-            writer,
-            selection: Selection {
-                patterns: patterns(route)?,
-                excludes: excludes(route)?,
-            },
-        })))
-    };
-    let command = match medium {
-        Medium::LossyRing => copy(CopyWriter::lossy(memory.clone(), counters)),
-        Medium::Table => {
-            let writer = CopyWriter::table(memory.clone(), counters);
-            copy(writer.map_err(|error| reason(&error))?)
-        }
-        _ => {
-            let writer = Writer::new(memory.clone(), counters).with_cargo(cargo);
-            let mut lane = OutLane::new(
-                route.lane,
-                &route.subscriber_name,
-                writer,
-                patterns(route)?,
-                route.overflow,
-            );
-            lane.has_snapshot = port.history.is_some() && route.history == HistoryUse::Snapshot;
-            Ok(WriterCommand::Add(Box::new(
-                lane.excluding(excludes(route)?),
-            )))
-        }
-    }?;
-    Ok((medium, memory, command))
+        capacity,
+    )
 }
 
 /// Maps the cursor page that a subscriber answers with; gives its bell twice, the first within the peer.
@@ -163,17 +228,17 @@ pub(super) fn attach(
     bell: Descriptor,
     area: u32,
     options: MemoryOptions,
-) -> Result<(PeerCursor, Peer, BellSender), String> {
+) -> Result<(PeerArea, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
     page.settle(options).map_err(|error| reason(&error))?;
-    let cursor = page
-        .cursor(area)
+    let area = Arc::new(page)
+        .area(area)
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;
     let peer = Peer::new(bell);
-    Ok((cursor, peer, copy))
+    Ok((area, peer, copy))
 }
 
 /// Maps the ring that a publisher offers, and takes an area for it.
@@ -191,6 +256,7 @@ pub(super) fn make_reader(
         half,
         history,
         courier,
+        begin,
         inherited,
         ..
     } = offer;
@@ -204,7 +270,8 @@ pub(super) fn make_reader(
     let history = history.map(|history| open_medium(Kind::Table, history, options));
     let history = history.transpose()?;
     let (bell, _) = bells(half.bell)?;
-    let cargo = courier.map(open_courier).transpose()?;
+    let cargo = courier.map(|courier| open_courier(courier, options));
+    let cargo = cargo.transpose()?;
     let (origin, from) = beginning(port, inherited)?;
     let (page, area) = port.area().map_err(|error| reason(&error))?;
     let (index, segment) = (
@@ -226,11 +293,18 @@ pub(super) fn make_reader(
     let peer = Peer::new(bell);
     let reader = match medium {
         Medium::Ring => {
-            let mut reader = Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo);
+            let mut reader =
+                Reader::new(memory.clone(), area, peer, counters).with_cargo(cargo, port.mark);
             if origin != Origin::Own {
                 reader.keep_account(from);
             }
-            LaneReader::Ring(reader)
+            match begin {
+                None => LaneReader::Ring(reader),
+                Some(seat) if seat < SEATS && origin == Origin::Own => {
+                    LaneReader::Apart(Box::new(Apart::waiting(reader, seat, lane)))
+                }
+                Some(seat) => return Err(format!("a ring has no seat {seat} for this lane")),
+            }
         }
         _ if origin != Origin::Own => return Err("lanes of queue groups are rings".into()),
         Medium::LossyRing => {
@@ -344,10 +418,10 @@ fn owned(descriptor: Descriptor) -> Result<OwnedFd, SegmentError> {
 }
 
 /// A peer's courier.
-fn open_courier(descriptor: Descriptor) -> Result<CargoReceiver, String> {
+fn open_courier(descriptor: Descriptor, options: MemoryOptions) -> Result<CargoReceiver, String> {
     let descriptor = owned(descriptor).map_err(|error| reason(&error))?;
     let courier = CourierReceiver::from_peer(descriptor).map_err(|error| reason(&error))?;
-    Ok(CargoReceiver::new(courier))
+    Ok(CargoReceiver::new(courier).with_memory(options))
 }
 
 /// A peer's bell, twice.

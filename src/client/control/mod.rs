@@ -194,7 +194,7 @@ impl Control {
                     .post_instead_of(is_void, WriterCommand::Change(change));
             }
             // Nor what is over before it has learned of it.
-            Post::Writer(port, WriterCommand::End { lane })
+            Post::Writer(port, WriterCommand::End { lane, .. })
                 if take_back_lane(&port.mailbox, lane) => {}
             Post::Writer(port, command) => port.post(command),
             Post::Attach(port, command, subscriber) => {
@@ -266,6 +266,7 @@ impl Control {
                     self.refuse(lane, LaneRefusal::Subscriber("the lane is broken".into()))
                 }
                 Command::Disconnect(lane) => self.refuse(lane, LaneRefusal::Overflow),
+                Command::RefuseWriter(lane, reason) => self.refuse(lane, reason),
                 Command::Finished(lane) => {
                     self.peers.forget(lane);
                     self.session.forget_reader(lane);
@@ -338,7 +339,10 @@ impl Control {
         for (_, post) in std::mem::take(&mut self.posts) {
             match post {
                 // A lane whose offer was not sent has no reader; a reply that was not due is the broker's end.
-                Post::Writer(_, WriterCommand::Add(_) | WriterCommand::Copy(_))
+                Post::Writer(
+                    _,
+                    WriterCommand::Add(_) | WriterCommand::Join(_) | WriterCommand::Copy(_),
+                )
                 | Post::Reply(..)
                 | Post::Applied(_) => {}
                 post => self.deliver(post),

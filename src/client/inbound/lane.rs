@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::error::{LaneFault, RecvError};
 use crate::client::gap::{Gap, GapCause};
-use crate::lane::{Attachments, CursorPage, LaneReader};
+use crate::lane::{Attachments, CannotHold, CursorPage, LaneReader, MappedRegion};
 use crate::message::MessageType;
 use crate::ring::Ending;
 use crate::segment::fork::ProcessMark;
@@ -116,6 +116,10 @@ impl InLane {
         &self.reader
     }
 
+    pub(in crate::client) fn take_regions(&mut self) -> Result<Vec<MappedRegion>, CannotHold> {
+        self.reader.take_regions()
+    }
+
     pub(in crate::client) fn attachments(&mut self) -> Option<&mut Attachments> {
         self.reader.attachments()
     }
@@ -131,6 +135,26 @@ impl InLane {
         // A forked child's copy must not move the cursor: its parent may still read the record.
         if !self.mark.is_forked() {
             self.reader.release();
+        }
+    }
+
+    /// For reading messages in a row.
+    #[inline(always)]
+    pub(in crate::client) fn reader_mut(&mut self) -> &mut LaneReader {
+        &mut self.reader
+    }
+
+    /// Tells a forked child.
+    #[inline(always)]
+    pub(in crate::client) fn mark(&self) -> ProcessMark {
+        self.mark
+    }
+
+    /// Counts messages that were passed, of so many bytes together, and gives them back if that `is_due`, or later.
+    #[inline]
+    pub(in crate::client) fn end_run(&mut self, messages: u64, len_bytes: usize, is_due: bool) {
+        if !self.mark.is_forked() {
+            self.reader.end_run(messages, len_bytes, is_due);
         }
     }
 

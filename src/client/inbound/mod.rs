@@ -183,8 +183,38 @@ impl Inbound {
         if lane.behind.is_some() || !lane.reader.ready(len_bytes) {
             return None;
         }
-        self.count_message();
+        self.end_run(1);
         Some(turn)
+    }
+
+    /// The lane whose turn it is, and how many messages it may give in a row, unless something besides the rings wants to be
+    /// looked at. [`end_run`](Self::end_run) follows.
+    #[inline(always)]
+    pub(super) fn begin_run(&mut self) -> Option<(&mut InLane, u32)> {
+        if self.is_disturbed() {
+            return None;
+        }
+        let lane = self.lanes.get_mut(self.turn)?;
+        lane.behind.is_none().then_some((lane, self.run))
+    }
+
+    /// The lane at `turn` has given so many messages.
+    #[inline]
+    pub(super) fn end_run(&mut self, messages: u32) {
+        if messages > 0 {
+            self.dry = 0;
+        }
+        self.run -= messages;
+        if self.run == 0 {
+            self.next_turn();
+        }
+    }
+
+    /// Has the next poll tell an error that was found behind messages.
+    #[cold]
+    pub(super) fn tell_next(&mut self, error: RecvError) {
+        self.news.push_front(error);
+        self.calm = RESTLESS;
     }
 
     /// Whether a poll can be spared: the rings are empty, and what does not stand in them was looked for lately. A subscriber
@@ -262,12 +292,18 @@ impl Inbound {
         let lane = &mut self.lanes[self.turn];
         lane.reader.publish_cursor();
         // Before the last look: what the publisher did before it closed is visible then.
-        let ending = lane.ending();
-        if ending.is_some() {
+        let mut ending = lane.ending();
+        while ending.is_some() {
+            let rings = lane.reader.rings();
             let last = lane.reader.next()?;
             if last != Next::Empty {
                 return Ok(last);
             }
+            if lane.reader.rings() == rings {
+                break;
+            }
+            // It was another ring that has ended.
+            ending = lane.ending();
         }
         let next = lane.reader.next_loss()?;
         if next == Next::Empty {
@@ -354,7 +390,7 @@ impl Inbound {
         let lane = self.turn;
         match next {
             Next::Message => {
-                self.count_message();
+                self.end_run(1);
                 Found::Message { lane }
             }
             Next::Gap { counts, first } => Found::Gap {
@@ -364,16 +400,6 @@ impl Inbound {
             },
             Next::Lost { first } => Found::Lost { lane, first },
             Next::Empty => unreachable!("the caller has seen that there is something"),
-        }
-    }
-
-    /// The lane at `turn` has given a message.
-    #[inline]
-    fn count_message(&mut self) {
-        self.dry = 0;
-        self.run -= 1;
-        if self.run == 0 {
-            self.next_turn();
         }
     }
 

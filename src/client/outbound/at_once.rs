@@ -1,6 +1,7 @@
 //! Publishing where nothing has to be found out first.
 
-use super::{Delivery, Encoded, Outbound, Patience, PublishError};
+use super::encoded::{Encoded, Via};
+use super::{Delivery, Outbound, Patience, PublishError};
 use crate::client::shared::load_epoch;
 use crate::message::Message;
 
@@ -37,7 +38,10 @@ impl Outbound {
         if slot.lanes.is_empty() || slot.lanes.len() > 1 && !one_by_one {
             return Err(0);
         }
-        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
+        let via = Via::Copies {
+            up_to: self.copied_up_to,
+        };
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes, via);
         let mut served = 0;
         // Not a `for` loop: as a rule there is one lane, and all stays in registers.
         loop {
@@ -52,7 +56,7 @@ impl Outbound {
             }
         }
         Ok(Delivery {
-            lanes: served,
+            lanes: slot.readers,
             dropped: 0,
             route_unknown: self.is_route_unknown(),
             waiting: false,

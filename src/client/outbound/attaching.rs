@@ -8,7 +8,7 @@ use slab::Slab;
 use crate::lane::{Attached, MOST_REGIONS, SharedRegion};
 use crate::message::{EncodeError, Message};
 
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, To};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way};
 
 impl Outbound {
     /// Publishes a message with these attached.
@@ -33,7 +33,7 @@ impl Outbound {
         let attached = Attached::new(self.next_parcel, descriptors, regions);
         self.next_parcel = attached.next();
         self.attached = Some(Arc::new(attached));
-        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0));
+        let delivery = self.serve(id, message, Patience::Policy, To::Rest(0), Way::Any);
         self.attached = None;
         if delivery.is_err() {
             for (_, lane) in &mut self.lanes {
@@ -55,8 +55,7 @@ pub(super) fn attach_to_next<'a>(
     limit: usize,
 ) -> Result<(), PublishError> {
     let mut ours = keys.clone();
-    let copied = ours.find(|key| !lanes[**key].writer.takes_attachments());
-    let copied = copied.map(|key| &*lanes[*key].subscriber);
+    let copied = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
     if let Some(receiver) = copied.filter(|_| attached.has_descriptors()).or(copies) {
         let receiver = receiver.to_owned();
         return Err(PublishError::CannotAttach { receiver });

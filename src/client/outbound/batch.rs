@@ -6,9 +6,8 @@ use crate::ring::record_bytes;
 
 use super::copies::Copied;
 use super::groups::Full;
-use super::{
-    Delivery, Outbound, Patience, PublishError, Written, check_room, check_transport, taking,
-};
+use super::room::{Need, check_room};
+use super::{Delivery, Outbound, Patience, PublishError, Written, check_transport, taking};
 
 impl Outbound {
     /// Publishes messages to a topic of the table: each subscriber gets all of them or, if they find no room, none.
@@ -89,7 +88,7 @@ impl Outbound {
             let stamps = messages.len() * S::PREFIX_BYTES;
             let len = (len + stamps).min(self.max_batch_bytes - PRELUDE_BYTES);
             let keys = (&slot.lanes[..], &slot.groups[..]);
-            check_room(&mut self.waits, &mut self.lanes, keys, len)
+            check_room(&mut self.waits, &mut self.lanes, keys, Need::copy(len))
                 .inspect_err(|_| self.routes.disturb())?;
         }
         let topic = slot.reference(id).stamped(stamp);
@@ -111,9 +110,9 @@ impl Outbound {
             unattached |= !lane.writer.is_attached();
             if written.inspect_err(|_| self.full.clear())? {
                 lane.writer.wake();
-                delivery.lanes += 1;
+                delivery.lanes += lane.readers();
             } else {
-                self.full.push(Full::alone(key, lane.lane));
+                self.full.push(Full::alone(key, lane.ring));
             }
         }
         for (group, members) in slot.groups.iter().enumerate() {

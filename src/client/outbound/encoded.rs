@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use crate::lane::{Stamp, TopicRef, WriteError, Writer};
+use crate::lane::{Block, PoolWriter, Stamp, TopicRef, WriteError, Writer};
 use crate::message::{EncodeError, Message, Scratch};
 use crate::ring::NoRoom;
 
@@ -13,17 +13,43 @@ pub(super) struct Encoded<'a, T: ?Sized> {
     message: &'a T,
     scratch: &'a mut Scratch,
     limit: usize,
+    via: Via<'a>,
     /// Known once it did not fit what lies ahead.
     len: Option<usize>,
 }
 
+/// By which way a message goes.
+pub(super) enum Via<'a> {
+    /// Each lane has a copy, if it is not longer than this.
+    Copies { up_to: usize },
+    /// It lies in the pool; lanes whose subscribers have that are told where.
+    Pool(&'a Block, &'a mut PoolWriter),
+}
+
+/// What came of writing to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// It is there.
+    Yes,
+    /// There is no room now.
+    NoRoom,
+    /// The message has so many bytes, which is too long for this way.
+    TooLong(usize),
+}
+
 impl<'a, T: Message + ?Sized> Encoded<'a, T> {
     #[inline]
-    pub(super) fn new(message: &'a T, scratch: &'a mut Scratch, limit: usize) -> Self {
+    pub(super) fn new(
+        message: &'a T,
+        scratch: &'a mut Scratch,
+        limit: usize,
+        via: Via<'a>,
+    ) -> Self {
         Self {
             message,
             scratch,
             limit,
+            via,
             len: None,
         }
     }
@@ -35,31 +61,48 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
         writer: &mut Writer,
         topic: TopicRef<'_, S>,
     ) -> bool {
+        let Via::Copies { up_to } = self.via else {
+            return false;
+        };
         writer.write_at_once(topic, T::ENCODED_LEN, |room| {
-            let end = room.len().min(self.limit);
+            let end = room.len().min(up_to);
             self.message.encode(&mut room[..end], self.scratch)
         })
     }
 
-    /// Whether the lane had room.
+    /// Whether it lies in the pool.
+    pub(super) fn is_pooled(&self) -> bool {
+        matches!(self.via, Via::Pool(..))
+    }
+
+    /// Writes it, or says why not.
     #[inline]
     pub(super) fn write<S: Stamp>(
         &mut self,
         writer: &mut Writer,
         topic: TopicRef<'_, S>,
-    ) -> Result<bool, PublishError> {
-        let (message, limit) = (self.message, self.limit);
+    ) -> Result<Wrote, PublishError> {
+        let message = self.message;
+        let up_to = match &mut self.via {
+            Via::Copies { up_to } => *up_to,
+            Via::Pool(block, pool) => {
+                return Ok(match writer.write_block(topic, block, pool) {
+                    Ok(()) => Wrote::Yes,
+                    Err(_) => Wrote::NoRoom,
+                });
+            }
+        };
         let ahead = writer.write(topic, None, |room| {
-            let end = room.len().min(limit);
+            let end = room.len().min(up_to);
             message.encode(&mut room[..end], self.scratch)
         });
         match ahead {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Wrote::Yes),
             Err(
                 WriteError::Encode(EncodeError::NoRoom { .. }) | WriteError::Room(NoRoom::Full),
-            ) => self.write_exactly(writer, topic),
+            ) => self.write_exactly(writer, topic, up_to),
             Err(WriteError::Encode(error)) => Err(error.into()),
-            Err(WriteError::Room(NoRoom::TooLarge(_))) => Ok(false),
+            Err(WriteError::Room(NoRoom::TooLarge(_))) => Ok(Wrote::NoRoom),
         }
     }
 
@@ -68,7 +111,8 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
         &mut self,
         writer: &mut Writer,
         topic: TopicRef<'_, S>,
-    ) -> Result<bool, PublishError> {
+        up_to: usize,
+    ) -> Result<Wrote, PublishError> {
         let len = match self.len {
             Some(len) => len,
             None => self.message.encoded_len(self.scratch)?,
@@ -80,29 +124,35 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
             });
         }
         self.len = Some(len);
+        if len > up_to {
+            return Ok(Wrote::TooLong(len));
+        }
         match writer.write(topic, self.len, |room| {
             self.message.encode(room, self.scratch)
         }) {
-            Ok(()) => Ok(true),
-            Err(WriteError::Room(_)) => Ok(false),
+            Ok(()) => Ok(Wrote::Yes),
+            Err(WriteError::Room(_)) => Ok(Wrote::NoRoom),
             Err(WriteError::Encode(error)) => Err(error.into()),
         }
     }
 }
 
-/// Writes what one lane has to another; whether that had room.
+/// Writes what one lane has to another.
 #[inline]
 pub(super) fn copy<S: Stamp>(
     lanes: &mut Slab<OutLane>,
     source: usize,
     target: usize,
     topic: TopicRef<'_, S>,
-) -> bool {
+) -> Wrote {
     let Some((source, target)) = lanes.get2_mut(source, target) else {
-        return false;
+        return Wrote::NoRoom;
     };
     let Some(bytes) = source.writer.last_written() else {
-        return false;
+        return Wrote::NoRoom;
     };
-    target.writer.write_copy(topic, bytes).is_ok()
+    match target.writer.write_copy(topic, bytes) {
+        Ok(()) => Wrote::Yes,
+        Err(_) => Wrote::NoRoom,
+    }
 }

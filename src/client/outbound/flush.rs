@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 
 use crate::client::closing::{Closed, ClosedLane};
+use crate::lane::Member;
+use crate::wire::LaneId;
 
 use super::waiting::Waiting;
 use super::{OutLane, Outbound};
@@ -26,14 +28,12 @@ pub(in crate::client) struct FlushDeadline {
 
 impl Departed {
     /// Notes a lane that has ended.
-    pub(super) fn note(&mut self, mut lane: OutLane) {
-        if lane.queue().is_some() {
-            // What a member of a queue group has left is for another one.
-            return;
-        }
+    pub(super) fn note(&mut self, lane: Option<ClosedLane>) {
+        // What a member of a queue group has left is for another one.
+        let Some(lane) = lane else { return };
         let lane = ClosedLane {
             has_ended: true,
-            ..lane.shortfall()
+            ..lane
         };
         if lane.unread > 0 {
             if self.lanes.len() == MOST_DEPARTED {
@@ -91,11 +91,12 @@ impl Outbound {
         deadline: &FlushDeadline,
     ) -> Option<Duration> {
         self.take_news();
+        self.part_from_closed_of_several();
         self.waits.forget();
         for (key, lane) in &mut self.lanes {
             let seen = lane.writer.reader_position();
-            if seen != lane.writer.position() && !lane.writer.is_closed() {
-                self.waits.add(Waiting::for_reader(key, lane.lane, seen));
+            if seen != lane.writer.position() && !lane.writer.has_closed() {
+                self.waits.add(Waiting::for_reader(key, lane.ring, seen));
             }
         }
         let left = deadline.left().filter(|_| !self.waits.is_empty());
@@ -125,7 +126,7 @@ impl Outbound {
             unlisted,
         } = std::mem::take(&mut self.departed);
         let present = self.lanes.iter_mut().map(|(_, lane)| lane);
-        let present = present.map(OutLane::shortfall);
+        let present = present.flat_map(OutLane::shortfalls);
         lanes.extend(present.filter(|lane| !lane.has_ended || lane.unread > 0));
         Closed {
             lanes,
@@ -136,14 +137,30 @@ impl Outbound {
 }
 
 impl OutLane {
-    /// What its subscriber has not got so far.
-    fn shortfall(&mut self) -> ClosedLane {
-        ClosedLane {
-            subscriber: self.subscriber.to_string(),
-            has_ended: self.writer.is_closed(),
-            unread: self.writer.unread_messages(),
-            dropped: self.writer.dropped_messages(),
+    /// What a subscriber has not got so far, unless somebody else gets it.
+    pub(super) fn shortfall(&mut self, lane: LaneId) -> Option<ClosedLane> {
+        if self.queue().is_some() {
+            return None;
         }
+        self.shortfall_of(lane)
+    }
+
+    /// What its subscribers have not got so far.
+    fn shortfalls(&mut self) -> Vec<ClosedLane> {
+        let lanes: Vec<_> = self.writer.members().map(Member::lane).collect();
+        let found = lanes.into_iter().map(|lane| self.shortfall_of(lane));
+        found.flatten().collect()
+    }
+
+    fn shortfall_of(&mut self, lane: LaneId) -> Option<ClosedLane> {
+        let unread = self.writer.unread_messages(lane);
+        let member = self.writer.member(lane)?;
+        Some(ClosedLane {
+            subscriber: member.name().to_owned(),
+            has_ended: member.is_closed(),
+            unread,
+            dropped: self.writer.dropped_messages(lane),
+        })
     }
 }
 

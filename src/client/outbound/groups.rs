@@ -33,7 +33,7 @@ struct Farewell {
 #[derive(Clone, Copy)]
 pub(super) struct Full {
     pub(super) key: usize,
-    pub(super) lane: LaneId,
+    pub(super) ring: u64,
     /// Of members that could have it instead of each other: which of the topic's groups. They stand together, in turn.
     pub(super) group: Option<usize>,
 }
@@ -83,10 +83,10 @@ impl Drop for Farewell {
 }
 
 impl Full {
-    pub(super) fn alone(key: usize, lane: LaneId) -> Self {
+    pub(super) fn alone(key: usize, ring: u64) -> Self {
         Self {
             key,
-            lane,
+            ring,
             group: None,
         }
     }
@@ -106,7 +106,7 @@ impl Turns {
         self.sort(lanes, members);
         for &(_, key) in &self.order {
             let lane = &lanes[key];
-            let passed_over = lane.writer.is_closed() || lane.owed_at.is_some();
+            let passed_over = lane.writer.has_closed() || lane.owed_at.is_some();
             if passed_over || !write(lanes, key).inspect_err(|_| full.clear())? {
                 continue;
             }
@@ -125,7 +125,7 @@ impl Turns {
             unattached |= !lane.writer.is_attached();
             full.push(Full {
                 group: Some(group),
-                ..Full::alone(key, lane.lane)
+                ..Full::alone(key, lane.ring)
             });
         }
         Ok(Turn {
@@ -219,11 +219,12 @@ pub(super) fn check_room_of_group(
         let lane = &mut lanes[key];
         waits.lanes.push(Waiting {
             key,
-            lane: lane.lane,
+            ring: lane.ring,
             deadline,
             stalls: false,
             seen: lane.writer.reader_position(),
             group: None,
+            pins: None,
         });
     }
 }
@@ -255,9 +256,8 @@ impl Outbound {
         delivery: &mut Delivery,
     ) {
         for member in members {
-            if self.lanes[member.key].writer.is_closed() {
-                self.departed.note(self.lanes.remove(member.key));
-                self.routes.changed();
+            if self.lanes[member.key].writer.has_closed() {
+                self.part_from_closed_of(member.key);
             }
         }
         let stays = |member: &&Full| self.lanes.contains(member.key);
@@ -271,8 +271,8 @@ impl Outbound {
         let asked = lane.deadline();
         if asked.is_none() && !answered {
             self.turns.note(lane);
-            delivery.dropped += 1;
-            return self.drop_now(first.key, messages);
+            delivery.dropped += self.drop_now(first.key, messages);
+            return;
         }
         let asked = asked.unwrap_or(Duration::ZERO);
         let group = self.waits.groups.len();
@@ -305,8 +305,8 @@ impl Outbound {
             let waits = |group: &WaitingGroup| !group.settled && Some(&group.queue) == queue;
             if let Some(group) = self.waits.groups.iter().position(waits) {
                 for key in members {
-                    let lane = self.lanes[key].lane;
-                    if !self.waits.lanes.iter().any(|waiting| waiting.lane == lane) {
+                    let ring = self.lanes[key].ring;
+                    if !self.waits.lanes.iter().any(|waiting| waiting.ring == ring) {
                         self.wait_for_member(group, key);
                     }
                 }
@@ -326,11 +326,11 @@ impl Outbound {
                 let Some(lane) = waiting.lane(&mut self.lanes) else {
                     continue;
                 };
-                lane.writer.counters().blocked(waited);
+                lane.writer.count(|lane| lane.blocked(waited));
                 let asked = lane.deadline();
                 if state.stalls && asked.is_some_and(|asked| asked <= waited) {
                     lane.stalled_at = Some(lane.writer.reader_position());
-                    lane.writer.counters().stalled();
+                    lane.writer.count(|lane| lane.stalled());
                 }
                 if !state.settled {
                     state.settled = true;
@@ -358,11 +358,12 @@ impl Outbound {
         } = self.waits.groups[group];
         self.waits.lanes.push(Waiting {
             key,
-            lane: self.lanes[key].lane,
+            ring: self.lanes[key].ring,
             deadline,
             stalls,
             seen: Position(0),
             group: Some(group),
+            pins: None,
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{OwnMedium, Peer, PeerCursor, Writer};
+use crate::lane::{Member, OwnMedium, Peer, PeerArea, PeerCursor, ReadsOn, Writer};
 use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
@@ -14,12 +14,14 @@ use super::groups::Membership;
 /// What the control thread tells a publisher.
 pub(in crate::client) enum WriterCommand {
     Add(Box<OutLane>),
+    /// A lane in a ring that others read already.
+    Join(Box<Newcomer>),
     /// A lane that never has the publisher wait.
     Copy(Box<CopyLane>),
     Change(Change),
     Attach {
         lane: LaneId,
-        cursor: PeerCursor,
+        area: PeerArea,
         peer: Peer,
     },
     /// Somebody looks at the history.
@@ -30,6 +32,7 @@ pub(in crate::client) enum WriterCommand {
     },
     End {
         lane: LaneId,
+        reads_on: ReadsOn,
     },
     /// The connection to the host of the subscriber, and of the broker, is gone.
     Lost {
@@ -41,12 +44,13 @@ impl WriterCommand {
     /// Whether it is about this lane.
     pub(in crate::client) fn is_of(&self, lane: LaneId) -> bool {
         match self {
-            Self::Add(of) => of.lane == lane,
+            Self::Add(of) => of.writer.member(lane).is_some(),
+            Self::Join(of) => of.member.lane() == lane,
             Self::Copy(of) => of.lane == lane,
             Self::Change(of) => of.lane == lane,
             Self::Attach { lane: of, .. }
             | Self::Watch { lane: of, .. }
-            | Self::End { lane: of }
+            | Self::End { lane: of, .. }
             | Self::Lost { lane: of } => *of == lane,
         }
     }
@@ -58,7 +62,7 @@ impl WriterCommand {
 
     /// Whether it tells of a new lane.
     pub(in crate::client) fn begins(&self) -> bool {
-        matches!(self, Self::Add(_) | Self::Copy(_))
+        matches!(self, Self::Add(_) | Self::Join(_) | Self::Copy(_))
     }
 
     /// What a new lane lies in.
@@ -78,15 +82,22 @@ pub(in crate::client) struct Change {
     pub(in crate::client) overflow: Overflow,
 }
 
-/// A lane of a publisher.
+/// Who comes to a ring that others read already, and what it takes.
+pub(in crate::client) struct Newcomer {
+    pub(in crate::client) member: Member,
+    pub(in crate::client) patterns: Vec<Pattern>,
+    pub(in crate::client) excludes: Vec<Pattern>,
+    pub(in crate::client) overflow: Overflow,
+}
+
+/// A ring of a publisher, with the lanes that lie in it: as a rule one, or those of several subscribers who take the same.
 pub(in crate::client) struct OutLane {
-    pub(super) lane: LaneId,
-    /// Name of the subscribing client.
-    pub(super) subscriber: Box<str>,
+    /// Tells it from those that had its key before.
+    pub(super) ring: u64,
     pub(super) writer: Writer,
     pub(super) patterns: Vec<Pattern>,
     /// Topics that one of these includes are left out.
-    excludes: Vec<Pattern>,
+    pub(super) excludes: Vec<Pattern>,
     pub(super) overflow: Overflow,
     sleeper: Sleeper,
     /// Of a member of a queue group; behind `writer`, whose end it tells.
@@ -102,16 +113,15 @@ pub(in crate::client) struct OutLane {
 }
 
 impl OutLane {
+    /// A ring made for this lane.
     pub(in crate::client) fn new(
         lane: LaneId,
-        subscriber: &str,
         writer: Writer,
         patterns: Vec<Pattern>,
         overflow: Overflow,
     ) -> Self {
         Self {
-            lane,
-            subscriber: subscriber.into(),
+            ring: lane,
             writer,
             patterns,
             excludes: Vec::new(),
@@ -131,15 +141,32 @@ impl OutLane {
         self
     }
 
+    /// Another ring, with lanes that were in this one.
+    pub(super) fn over(&self, ring: u64, writer: Writer) -> Self {
+        let other = Self::new(ring, writer, self.patterns.clone(), self.overflow);
+        other.excluding(self.excludes.clone())
+    }
+
+    /// Whether it takes just what these patterns and exclusions say.
+    pub(super) fn takes_as(&self, patterns: &[Pattern], excludes: &[Pattern]) -> bool {
+        let equal = |some: &[Pattern], others: &[Pattern]| {
+            some.iter().all(|one| others.contains(one))
+                && others.iter().all(|one| some.contains(one))
+        };
+        equal(&self.patterns, patterns) && equal(&self.excludes, excludes)
+    }
+
     /// Whether a message on this topic that was published before it came is for it.
     pub(super) fn claims(&self, topic: &Topic) -> bool {
-        !self.has_snapshot && !self.writer.is_closed() && self.takes(topic)
+        !self.has_snapshot && !self.writer.has_closed() && self.takes(topic)
     }
 
     pub(super) fn takes(&self, topic: &Topic) -> bool {
         let selects = |pattern: &Pattern| pattern.intersects(topic);
         let excludes = |exclude: &Pattern| exclude.includes(topic);
-        self.patterns.iter().any(selects) && !self.excludes.iter().any(excludes)
+        self.patterns.iter().any(selects)
+            && !self.excludes.iter().any(excludes)
+            && self.writer.members().next().is_some()
     }
 
     /// Whether a message that is so long may be written now.
@@ -152,6 +179,9 @@ impl OutLane {
         let Overflow::Block { deadline } = self.overflow else {
             return None;
         };
+        if self.is_held_by_others() {
+            return None;
+        }
         if let Some(position) = self.stalled_at {
             if self.writer.reader_position() == position {
                 return None;
@@ -159,6 +189,11 @@ impl OutLane {
             self.stalled_at = None;
         }
         Some(deadline)
+    }
+
+    /// Whether somebody is the slowest who gets nothing of what is written.
+    pub(super) fn is_held_by_others(&mut self) -> bool {
+        self.writer.is_shared() && self.writer.has_closed() || self.writer.is_held_by_leaver()
     }
 
     /// First half of a sleep, but for the fence.

@@ -4,13 +4,14 @@ use std::iter;
 use std::time::{Duration, Instant};
 
 use crate::client::unclaimed::Unclaimed;
+use crate::lane::PoolWriter;
 use crate::message::{EncodedBytes, Message};
 
 use super::flush::FlushDeadline;
 use super::groups::Full;
 use super::waiting::Waiting;
 use super::waitlist::Lasting;
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, taking};
+use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way, taking};
 
 impl Outbound {
     /// Publishes to a topic of the table; what nobody takes waits so long for somebody.
@@ -20,7 +21,7 @@ impl Outbound {
         message: &T,
         ttl: Duration,
     ) -> Result<Delivery, PublishError> {
-        self.publish_lasting(id, message, Patience::Policy, 0, Some(ttl))
+        self.publish_lasting(id, message, Patience::Policy, 0, Some(ttl), Way::Any)
     }
 
     /// Publishes to a topic of the table, but for the first lanes, so many, that have the message already.
@@ -31,6 +32,7 @@ impl Outbound {
         patience: Patience,
         served: u32,
         ttl: Option<Duration>,
+        way: Way<'_>,
     ) -> Result<Delivery, PublishError> {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
@@ -44,7 +46,7 @@ impl Outbound {
         if ttl.is_some() {
             self.part_from_closed();
         }
-        let delivery = self.serve(id, message, patience, To::Rest(served))?;
+        let delivery = self.serve(id, message, patience, To::Rest(served), way)?;
         let delivery = self.let_wait(id, iter::once(message), delivery, ttl)?;
         self.serve_waiting(patience);
         Ok(delivery)
@@ -142,7 +144,7 @@ impl Outbound {
         for &key in slot.lanes.iter().chain(slot.groups.iter().flatten()) {
             let lane = &lanes[key];
             if let Some(seen) = lane.owed_at {
-                self.waits.add(Waiting::for_reader(key, lane.lane, seen));
+                self.waits.add(Waiting::for_reader(key, lane.ring, seen));
             }
         }
         !self.waits.is_empty()
@@ -175,17 +177,29 @@ impl Outbound {
             lane.owed_at = None;
         }
         while self.waiting_routes != self.routes.version {
-            let lanes = &mut self.lanes;
+            let (lanes, pool) = (&mut self.lanes, &mut self.pool);
             let mut owed = false;
+            let mut apart = None;
             let (next, has_waiting) = self.waitlist.next(|message| {
                 let taking = lanes.iter_mut();
                 let taking = taking.filter(|(_, lane)| lane.claims(&message.topic));
                 // The broker numbers lanes as they come.
-                let (key, lane) = taking.min_by_key(|(_, lane)| lane.lane)?;
-                let offered = lane.offer(message, patience);
+                let (key, lane) = taking.min_by_key(|(_, lane)| lane.oldest())?;
+                if lane.writer.is_shared() {
+                    apart = apart.or(lane.oldest());
+                    return None;
+                }
+                let offered = lane.offer(message, patience, pool);
                 owed |= offered.is_none();
                 offered.map(|written| (key, written))
             });
+            if let Some(lane) = apart {
+                // For one only, of those that read this ring.
+                self.set_apart(lane);
+                if next.is_none() {
+                    continue;
+                }
+            }
             let Some(((key, written), message)) = next else {
                 self.has_waiting = has_waiting;
                 if !owed {
@@ -205,7 +219,7 @@ impl Outbound {
     /// Does with a lane without room for a message that has waited for it what its policy says. Whether it is to be waited for.
     fn wait_with(&mut self, key: usize, message: Lasting, patience: Patience) -> bool {
         let lane = &self.lanes[key];
-        self.full.push(Full::alone(key, lane.lane));
+        self.full.push(Full::alone(key, lane.ring));
         let unattached = !lane.writer.is_attached();
         let mut delivery = Delivery::default();
         let waits = self.triage(unattached, patience, 1, &mut delivery);
@@ -239,17 +253,22 @@ impl Outbound {
 
 impl OutLane {
     /// Writes a message that has waited for this lane. Whether it had room; `None` if the message has to go on waiting.
-    fn offer(&mut self, message: &Lasting, patience: Patience) -> Option<bool> {
+    fn offer(
+        &mut self,
+        message: &Lasting,
+        patience: Patience,
+        pool: &mut PoolWriter,
+    ) -> Option<bool> {
         if self.owed_at.is_some() {
             return None;
         }
         let seen = self.writer.reader_position();
-        if self.write_lasting(message) {
+        if self.write_lasting(message, Some(pool)) {
             self.writer.wake();
             return Some(true);
         }
         let may_wait = patience == Patience::Policy || self.deadline().is_none();
-        if may_wait && !self.writer.is_closed() {
+        if may_wait && !self.writer.has_closed() {
             return Some(false);
         }
         self.owed_at = Some(seen);

@@ -11,29 +11,32 @@ mod lane;
 mod lasting;
 mod news;
 mod one;
+mod pooling;
 mod retry;
+mod room;
 mod routes;
+mod sharing;
 mod waiting;
 mod waitlist;
+mod write;
 
-use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use crate::lane::{Attached, Stamp, Unstamped};
+use crate::lane::{Attached, Block, PoolWriter};
 use crate::message::{Clock, Message, Scratch, Timestamp};
 use crate::ring::max_payload_bytes;
 use crate::segment::SegmentWord;
 use crate::segment::fork::ProcessMark;
-use crate::topic::Topic;
 use crate::wake::BellReceiver;
 use crate::wire::LaneId;
 
 use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
+use super::open_rings::OpenRings;
 use super::shared::Shared;
 use super::topics::{Slot, TopicTable};
 
@@ -44,15 +47,13 @@ pub(super) use groups::Membership;
 pub use retry::Retry;
 pub(super) use waitlist::Waitlist;
 
-pub(super) use lane::{Change, OutLane, WriterCommand};
+pub(super) use lane::{Change, Newcomer, OutLane, WriterCommand};
 
-use attaching::attach_to_next;
 use copies::Copies;
-use encoded::{Encoded, copy};
 use flush::Departed;
 use groups::{Full, Turns};
-use routes::Routes;
-use waiting::{Waits, check_room};
+use routes::{Routes, taking};
+use waiting::Waits;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +91,17 @@ pub(super) enum To {
     Copy(LaneId),
 }
 
+/// By which way a message goes.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// Through the pool if it is long, and somebody has that.
+    Any,
+    /// A copy for each lane.
+    Copies,
+    /// It lies in the pool already.
+    Pool(&'a Block),
+}
+
 /// How far a message has come.
 pub(super) enum Written {
     /// This has become of it.
@@ -108,6 +120,9 @@ pub(super) struct Settings {
     pub(super) retry: Retry,
     /// How long every message waits for a subscriber.
     pub(super) time_to_live: Option<Duration>,
+    pub(super) pool: PoolWriter,
+    /// Messages that are so long are copied into each ring; longer ones go through the pool.
+    pub(super) copied_up_to: usize,
 }
 
 /// The lanes of a publisher.
@@ -119,6 +134,10 @@ pub(super) struct Outbound {
     mailbox: Arc<Mailbox<WriterCommand>>,
     pub(super) bell: HandleBell,
     lanes: Slab<OutLane>,
+    /// Those that others can come to.
+    rings: Arc<OpenRings>,
+    /// By which the last ring is known that was made to part subscribers; falling, so that it is no lane's number.
+    last_ring: u64,
     pub(super) topics: TopicTable,
     routes: Routes,
     /// Version of the mailbox that is carried out.
@@ -159,6 +178,9 @@ pub(super) struct Outbound {
     next_parcel: u64,
     /// What is attached to the message under way.
     attached: Option<Arc<Attached>>,
+    pool: PoolWriter,
+    /// See [`Settings`].
+    copied_up_to: usize,
 }
 
 impl Outbound {
@@ -170,6 +192,7 @@ impl Outbound {
         settings: Settings,
         history: Option<History>,
         waitlist: Arc<Waitlist>,
+        rings: Arc<OpenRings>,
     ) -> Self {
         let Settings {
             max_message_bytes,
@@ -177,6 +200,8 @@ impl Outbound {
             clock,
             retry,
             time_to_live,
+            pool,
+            copied_up_to,
         } = settings;
         Self {
             mark: shared.mark(),
@@ -185,6 +210,8 @@ impl Outbound {
             shared,
             mailbox,
             lanes: Slab::new(),
+            rings,
+            last_ring: u64::MAX,
             topics,
             routes: Routes::default(),
             seen: 0,
@@ -210,6 +237,8 @@ impl Outbound {
             waiting_routes: 0,
             next_parcel: 1,
             attached: None,
+            pool,
+            copied_up_to,
         }
     }
 
@@ -221,7 +250,7 @@ impl Outbound {
         patience: Patience,
         served: u32,
     ) -> Result<Delivery, PublishError> {
-        self.publish_lasting(id, message, patience, served, None)
+        self.publish_lasting(id, message, patience, served, None, Way::Any)
     }
 
     /// Publishes to lanes that are known.
@@ -231,8 +260,9 @@ impl Outbound {
         message: &T,
         patience: Patience,
         to: To,
+        way: Way<'_>,
     ) -> Result<Delivery, PublishError> {
-        let delivery = match self.write(id, message, patience, to)? {
+        let delivery = match self.write_by(id, message, patience, to, way)? {
             Written::Served(delivery) => delivery,
             Written::Waits => self.wait(),
         };
@@ -245,165 +275,6 @@ impl Outbound {
             self.routes.calm_down();
         }
         Ok(delivery)
-    }
-
-    /// Writes a message to the lanes with room; does with the others what their policies say, but for waiting.
-    #[inline]
-    pub(super) fn write<T: Message + ?Sized>(
-        &mut self,
-        id: u32,
-        message: &T,
-        patience: Patience,
-        to: To,
-    ) -> Result<Written, PublishError> {
-        let patience = self.retry.patience(patience);
-        match (self.clock, self.copies.gate()) {
-            (None, None) => self.write_with(id, message, patience, to, Unstamped),
-            (Some(clock), None) => self.write_stamped(id, message, patience, to, clock),
-            (clock, Some(gate)) => {
-                let mut next = gate.lock();
-                // With a message for one lane that was found nothing changes.
-                if let To::Rest(_) = to {
-                    self.take_news();
-                }
-                let written = match clock {
-                    None => self.write_with(id, message, patience, to, Unstamped),
-                    Some(clock) => self.write_stamped(id, message, patience, to, clock),
-                };
-                *next = self.copies.next();
-                written
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn write_stamped<T: Message + ?Sized>(
-        &mut self,
-        id: u32,
-        message: &T,
-        patience: Patience,
-        to: To,
-        clock: Clock,
-    ) -> Result<Written, PublishError> {
-        let stamp = clock.now();
-        self.stamp = Some(stamp);
-        self.write_with(id, message, patience, to, &stamp)
-    }
-
-    #[inline]
-    fn write_with<T: Message + ?Sized, S: Stamp>(
-        &mut self,
-        id: u32,
-        message: &T,
-        patience: Patience,
-        to: To,
-        stamp: S,
-    ) -> Result<Written, PublishError> {
-        if !self.full.is_empty() {
-            self.give_up();
-        }
-        self.waits.forget();
-        let route_unknown = self.is_route_unknown();
-        let slot = self
-            .topics
-            .slot(id, self.routes.version, taking(&self.lanes));
-        check_transport(slot, &mut self.unconfirmed)?;
-        let topic = slot.reference(id).stamped(stamp);
-        let (keys, groups, served) = match &to {
-            To::Rest(served) => (&slot.lanes[*served as usize..], &slot.groups[..], *served),
-            To::One(key) => (slice::from_ref(key), &[][..], 0),
-            To::Copy(_) => (&[][..], &[][..], 0),
-        };
-        if patience == Patience::None && !(keys.is_empty() && groups.is_empty()) {
-            let (len, limit) = (
-                message.encoded_len(&mut self.scratch)?,
-                self.max_message_bytes,
-            );
-            if len > limit {
-                return Err(PublishError::TooLarge { len, limit });
-            }
-            // Whoever waits for room now waits for this message, until the next one.
-            check_room(&mut self.waits, &mut self.lanes, (keys, groups), len)
-                .inspect_err(|_| self.routes.disturb())?;
-        }
-        if let Some(attached) = &self.attached {
-            let keys = keys.iter().chain(groups.iter().flatten());
-            let copies = self.copies.any(slot.topic());
-            let (scratch, limit) = (&mut self.scratch, self.max_message_bytes);
-            let len = || message.encoded_len(scratch);
-            attach_to_next(attached, &mut self.lanes, keys, copies, len, limit)?;
-        }
-        let mut delivery = Delivery {
-            lanes: served,
-            dropped: 0,
-            route_unknown,
-            waiting: false,
-        };
-        let mut unattached = false;
-        let only = match to {
-            To::Copy(lane) => Some(lane),
-            To::Rest(_) | To::One(_) => None,
-        };
-        if !self.copies.is_empty() && !matches!(to, To::One(_)) {
-            let topic = (id, slot.generation(), slot.topic());
-            let room = (&mut self.scratch, self.max_message_bytes);
-            let messages = std::iter::once(message);
-            let copied = self
-                .copies
-                .write(topic, only, stamp.timestamp(), messages, room)?;
-            delivery.lanes += copied.lanes;
-            unattached = copied.unattached;
-        }
-        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes);
-        let mut source = None;
-        for &key in keys {
-            // Without a stamp that was tried.
-            if S::PREFIX_BYTES > 0
-                && T::ENCODED_LEN.is_some()
-                && encoded.write_at_once(&mut self.lanes[key].writer, topic)
-            {
-                delivery.lanes += 1;
-                continue;
-            }
-            let written = match source {
-                None => encoded
-                    .write(&mut self.lanes[key].writer, topic)
-                    .inspect_err(|_| self.full.clear())?,
-                Some(source) => copy(&mut self.lanes, source, key, topic),
-            };
-            let lane = &mut self.lanes[key];
-            unattached |= !lane.writer.is_attached();
-            if written {
-                lane.writer.wake();
-                source.get_or_insert(key);
-                delivery.lanes += 1;
-            } else {
-                self.full.push(Full::alone(key, lane.lane));
-            }
-        }
-        for (group, members) in groups.iter().enumerate() {
-            let write = |lanes: &mut Slab<OutLane>, key: usize| match source {
-                None => encoded.write(&mut lanes[key].writer, topic),
-                Some(source) => Ok(copy(lanes, source, key, topic)),
-            };
-            let lanes = (&mut self.lanes, &mut self.full);
-            let turn = self.turns.serve(group, members, lanes, write)?;
-            unattached |= turn.unattached;
-            delivery.lanes += u32::from(turn.served.is_some());
-            source = source.or(turn.served);
-        }
-        if !self.full.is_empty() {
-            if self.triage(unattached, patience, 1, &mut delivery) {
-                self.routes.disturb();
-                self.keep(id, source, message, delivery)?;
-                return Ok(Written::Waits);
-            }
-            self.full.clear();
-        }
-        if unattached && self.mailbox.has_news_after_commit(self.seen) {
-            self.take_commands();
-        }
-        Ok(Written::Served(delivery))
     }
 
     #[inline]
@@ -424,33 +295,12 @@ impl Outbound {
     pub(super) fn abandon(&mut self) {
         std::mem::forget(std::mem::take(&mut self.lanes));
         self.copies.abandon();
+        self.pool.abandon();
         std::mem::forget(self.mailbox.clone());
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    /// Copies the message to where no lane's end can take it away, to wait with it.
-    #[cold]
-    fn keep<T: Message + ?Sized>(
-        &mut self,
-        id: u32,
-        source: Option<usize>,
-        message: &T,
-        delivery: Delivery,
-    ) -> Result<(), PublishError> {
-        let [kept] = self.waits.keep(1) else {
-            return Ok(());
-        };
-        if let Some(bytes) = source.and_then(|source| self.lanes[source].writer.last_written()) {
-            kept.copy_from(bytes);
-        } else if let Err(error) = kept.encode(message, &mut self.scratch) {
-            self.full.clear();
-            return Err(error.into());
-        }
-        self.waits.start(id, delivery);
-        Ok(())
     }
 }
 
@@ -463,18 +313,6 @@ fn check_transport(slot: &Slot, unconfirmed: &mut Option<u64>) -> Result<(), Pub
         return Err(PublishError::TransportLost { unconfirmed });
     }
     Ok(())
-}
-
-/// Finds the lanes that take a topic, and the groups of those that share it.
-fn taking(lanes: &Slab<OutLane>) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) {
-    |topic, keys, groups| {
-        for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
-            match lane.queue() {
-                None => keys.push(key),
-                Some(_) => groups::join(groups, lanes, key),
-            }
-        }
-    }
 }
 
 /// How long a publish waits for a route that the broker has announced.

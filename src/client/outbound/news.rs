@@ -3,6 +3,7 @@
 use super::lane::{Change, WriterCommand};
 use super::{OutLane, Outbound, ROUTE_PATIENCE};
 use crate::client::shared::load_epoch;
+use crate::lane::ReadsOn;
 use crate::topic::Pattern;
 use crate::wire::LaneId;
 
@@ -56,10 +57,12 @@ impl Outbound {
     pub(super) fn take_commands(&mut self) {
         for command in self.mailbox.take(&mut self.seen) {
             match command {
-                WriterCommand::Add(lane) => {
+                WriterCommand::Add(mut lane) => {
+                    self.share_pool(&mut lane);
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }
+                WriterCommand::Join(newcomer) => self.join(*newcomer),
                 WriterCommand::Copy(lane) => {
                     self.copies.add(*lane);
                     self.routes.changed();
@@ -71,64 +74,76 @@ impl Outbound {
                     patterns,
                     overflow,
                 }) => {
-                    if let Some(lane) = self.lane_mut(lane) {
-                        lane.writer.counters().rename(&joined(&patterns));
+                    if let Some(key) = self.set_apart(lane) {
+                        let lane = &mut self.lanes[key];
+                        lane.writer.count(|lane| lane.rename(&joined(&patterns)));
                         lane.patterns = patterns;
                         lane.overflow = overflow;
                         self.routes.changed();
                     }
                 }
-                WriterCommand::Attach { lane, cursor, peer } => {
-                    let answer = self.copies.attach(lane, (cursor, peer));
-                    if let Some((lane, (cursor, peer))) = self.lane_mut(lane).zip(answer) {
-                        lane.writer.attach(cursor, peer);
+                WriterCommand::Attach { lane, area, peer } => {
+                    let cursor = area.cursor();
+                    if let Some(key) = self.key_of(lane) {
+                        self.lanes[key].writer.watch(lane, area, &mut self.pool);
+                    }
+                    for (_, other) in &mut self.lanes {
+                        other.writer.attach_leaver(lane, &cursor);
+                    }
+                    let mut answer = self.copies.attach(lane, (cursor, peer));
+                    for (_, other) in &mut self.lanes {
+                        answer = answer.and_then(|answer| other.writer.attach(lane, answer));
                     }
                 }
                 WriterCommand::Watch { lane, cursor, peer } => {
                     self.copies.watch(lane, (cursor, peer));
                 }
-                WriterCommand::End { lane } => self.part_from(lane),
+                WriterCommand::End { lane, reads_on } => self.part_from(lane, reads_on),
                 WriterCommand::Lost { lane } => {
-                    let unread = self
-                        .lane_mut(lane)
-                        .map(|lane| lane.writer.unread_messages());
+                    let ring = self.key_of(lane).map(|key| &mut self.lanes[key]);
+                    let (ring, unread) = ring.map_or((0, 0), |ring| {
+                        (ring.ring, ring.writer.unread_messages(lane))
+                    });
                     let waiting = match self.full.is_empty() {
                         true => 0,
-                        false => self.waits.messages_for(lane),
+                        false => self.waits.messages_for(ring),
                     };
-                    *self.unconfirmed.get_or_insert(0) += unread.unwrap_or(0) + waiting;
-                    self.part_from(lane);
+                    *self.unconfirmed.get_or_insert(0) += unread + waiting;
+                    self.part_from(lane, ReadsOn::Yes);
                 }
             }
         }
     }
 
     /// A lane has ended.
-    pub(super) fn part_from(&mut self, lane: LaneId) {
+    pub(super) fn part_from(&mut self, lane: LaneId, reads_on: ReadsOn) {
         self.copies.remove(lane);
-        let mut lanes = self.lanes.iter();
-        if let Some((key, _)) = lanes.find(|(_, other)| other.lane == lane) {
-            self.departed.note(self.lanes.remove(key));
+        if let Some(key) = self.key_of(lane) {
+            self.part_from_member(key, lane, reads_on);
         }
+        for (_, other) in &mut self.lanes {
+            other.writer.forget_leaver(lane, reads_on);
+        }
+        // Somebody may have been waited for who does not come.
+        self.lanes.retain(|_, other| !other.writer.is_deserted());
         self.routes.changed();
     }
 
     /// Parts from lanes that their subscribers have closed: what is written there is nobody's.
     pub(super) fn part_from_closed(&mut self) {
-        let mut lanes = self.lanes.iter();
-        while let Some(closed) =
-            lanes.find_map(|(_, lane)| lane.writer.is_closed().then_some(lane.lane))
-        {
-            self.part_from(closed);
-            lanes = self.lanes.iter();
-        }
+        self.part_from_closed_in(|_| true);
     }
 
-    pub(super) fn lane_mut(&mut self, lane: LaneId) -> Option<&mut OutLane> {
-        self.lanes
-            .iter_mut()
-            .map(|(_, other)| other)
-            .find(|other| other.lane == lane)
+    /// The same for rings that others read, too.
+    pub(super) fn part_from_closed_of_several(&mut self) {
+        self.part_from_closed_in(|lane| lane.writer.is_shared());
+    }
+
+    fn part_from_closed_in(&mut self, is_meant: impl Fn(&OutLane) -> bool) {
+        let has_closed = |(_, lane): &(usize, &OutLane)| is_meant(lane) && lane.writer.has_closed();
+        while let Some((key, _)) = self.lanes.iter().find(has_closed) {
+            self.part_from_closed_of(key);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Publishing to one named subscriber.
 
+use crate::lane::Member;
 use crate::message::Message;
 
-use super::{Delivery, Outbound, Patience, PublishError, To, check_transport, taking};
+use super::{Delivery, Outbound, Patience, PublishError, To, Way, check_transport, taking};
 
 impl Outbound {
     /// Publishes to the subscriber of this name only.
@@ -18,7 +19,7 @@ impl Outbound {
         self.sync();
         self.serve_waiting(Patience::Policy);
         let to = self.only(id, receiver)?;
-        let delivery = self.serve(id, message, Patience::Policy, to)?;
+        let delivery = self.serve(id, message, Patience::Policy, to, Way::Any)?;
         self.check_receiver(id, receiver, delivery)
     }
 
@@ -29,14 +30,19 @@ impl Outbound {
         check_transport(slot, &mut self.unconfirmed)?;
         // Members of queue groups have names of their own.
         let members = slot.groups.iter().flatten();
-        let keys = slot.lanes.iter().chain(members).copied();
-        let named = keys.filter(|key| *lanes[*key].subscriber == *receiver);
+        let keys = slot.lanes.iter().chain(members);
+        let all = keys.flat_map(|key| lanes[*key].writer.members());
+        let named = all.filter(|member| member.name() == receiver);
         // The broker numbers lanes as they come.
-        let first = named.min_by_key(|key| lanes[*key].lane);
+        let first = named.map(Member::lane).min();
         let copy = self.copies.named(receiver, slot.topic());
         match (first, copy) {
-            (Some(key), Some(copy)) if copy < lanes[key].lane => Ok(To::Copy(copy)),
-            (Some(key), _) => Ok(To::One(key)),
+            (Some(lane), Some(copy)) if copy < lane => Ok(To::Copy(copy)),
+            (Some(lane), _) => {
+                let key = self.set_apart(lane);
+                key.map(To::One)
+                    .ok_or_else(|| self.no_receiver(id, receiver))
+            }
             (None, Some(copy)) => Ok(To::Copy(copy)),
             (None, None) => Err(self.no_receiver(id, receiver)),
         }

@@ -1,4 +1,10 @@
-//! Whether what was found out about the lanes of a publisher still holds.
+//! Which lanes take what, and whether what was found out about that still holds.
+
+use slab::Slab;
+
+use crate::topic::Topic;
+
+use super::{OutLane, groups};
 
 /// Whether what was found out about the lanes still holds.
 pub(super) struct Routes {
@@ -30,5 +36,24 @@ impl Routes {
 
     pub(super) fn calm_down(&mut self) {
         self.calm = self.version;
+    }
+}
+
+/// Finds the lanes that take a topic, and the groups of those that share it.
+pub(super) fn taking(
+    lanes: &Slab<OutLane>,
+) -> impl FnOnce(&Topic, &mut Vec<usize>, &mut Vec<Vec<usize>>) -> u32 {
+    |topic, keys, groups| {
+        let mut readers = 0;
+        for (key, lane) in lanes.iter().filter(|(_, lane)| lane.takes(topic)) {
+            match lane.queue() {
+                None => {
+                    keys.push(key);
+                    readers += lane.readers();
+                }
+                Some(_) => groups::join(groups, lanes, key),
+            }
+        }
+        readers
     }
 }

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use slab::Slab;
 
+use crate::lane::{Block, PoolWriter, ReadsOn};
 use crate::message::EncodedBytes;
 use crate::ring::Position;
 use crate::sync::{Ordering, fence};
-use crate::wire::{LaneId, Overflow};
+use crate::wire::Overflow;
 
 use crate::client::shared::Command;
 
-use super::groups::{WaitingGroup, check_room_of_group};
-use super::{Delivery, OutLane, Outbound, Patience, PublishError, Retry};
+use super::groups::WaitingGroup;
+use super::{Delivery, OutLane, Outbound, Patience, Retry};
 
 /// The lanes that are waited for, and with what.
 pub(super) struct Waits {
@@ -29,6 +30,8 @@ pub(super) struct Waits {
     /// What is published together, where it lies in no lane: the first so many of these.
     messages: Vec<EncodedBytes>,
     pub(super) used: usize,
+    /// What is published, where it lies in the pool.
+    pub(super) block: Option<Block>,
     /// Its topic in the table.
     topic: u32,
     started: Instant,
@@ -47,7 +50,7 @@ pub(super) struct Waits {
 pub(super) struct Waiting {
     pub(super) key: usize,
     /// Tells whether the lane at `key` is still the same.
-    pub(super) lane: LaneId,
+    pub(super) ring: u64,
     /// How long this publish waits, from its start.
     pub(super) deadline: Duration,
     /// Whether the subscriber did not ask for more: then it counts as stalled afterwards.
@@ -56,6 +59,8 @@ pub(super) struct Waiting {
     pub(super) seen: Position,
     /// The group, if any member of it will do.
     pub(super) group: Option<usize>,
+    /// Bytes that its subscriber may not pin in the pool now, where that is what it is waited for.
+    pub(super) pins: Option<usize>,
 }
 
 impl Waits {
@@ -66,6 +71,7 @@ impl Waits {
             routes: 0,
             messages: Vec::new(),
             used: 0,
+            block: None,
             topic: 0,
             started: Instant::now(),
             delivery: Delivery::default(),
@@ -77,13 +83,34 @@ impl Waits {
     }
 
     /// The messages that are waited with.
-    fn kept(&self) -> &[EncodedBytes] {
-        &self.messages[..self.used]
+    pub(super) fn kept(&self) -> &[EncodedBytes] {
+        match self.block {
+            Some(_) => &[],
+            None => &self.messages[..self.used],
+        }
     }
 
-    /// How many messages wait for this lane.
-    pub(super) fn messages_for(&self, lane: LaneId) -> u64 {
-        let waits = self.lanes.iter().any(|waiting| waiting.lane == lane);
+    /// What is waited with, where it lies in the pool.
+    pub(super) fn block(&self) -> Option<&Block> {
+        self.block.as_ref()
+    }
+
+    /// Some who read a ring that is waited for read another one now.
+    pub(super) fn go_on_in(&mut self, before: u64, key: usize, ring: u64) {
+        let found = self.lanes.iter().find(|waiting| waiting.ring == before);
+        if let Some(waiting) = found {
+            let waiting = Waiting {
+                key,
+                ring,
+                ..*waiting
+            };
+            self.lanes.push(waiting);
+        }
+    }
+
+    /// How many messages wait for this ring.
+    pub(super) fn messages_for(&self, ring: u64) -> u64 {
+        let waits = self.lanes.iter().any(|waiting| waiting.ring == ring);
         if waits { self.used as u64 } else { 0 }
     }
 
@@ -94,6 +121,12 @@ impl Waits {
         }
         self.used = messages;
         &mut self.messages[..messages]
+    }
+
+    /// A message that lies in the pool is to wait.
+    pub(super) fn keep_block(&mut self, block: Block) {
+        self.block = Some(block);
+        self.used = 1;
     }
 
     /// One more lane is waited for.
@@ -140,14 +173,15 @@ impl Waits {
 
 impl Waiting {
     /// A lane whose reader stands here and is to move on, for as long as that takes.
-    pub(super) fn for_reader(key: usize, lane: LaneId, seen: Position) -> Self {
+    pub(super) fn for_reader(key: usize, ring: u64, seen: Position) -> Self {
         Self {
             key,
-            lane,
+            ring,
             deadline: Duration::MAX,
             stalls: false,
             seen,
             group: None,
+            pins: None,
         }
     }
 
@@ -155,43 +189,17 @@ impl Waiting {
     pub(super) fn lane<'a>(&self, lanes: &'a mut Slab<OutLane>) -> Option<&'a mut OutLane> {
         lanes
             .get_mut(self.key)
-            .filter(|lane| lane.lane == self.lane)
+            .filter(|lane| lane.ring == self.ring)
     }
 
     /// Whether the next attempt may go otherwise than the last.
-    fn has_changed(&self, lanes: &mut Slab<OutLane>) -> bool {
+    fn has_changed(&self, lanes: &mut Slab<OutLane>, pool: &mut PoolWriter) -> bool {
         self.lane(lanes).is_none_or(|lane| {
-            lane.writer.reader_position() != self.seen || lane.writer.is_closed()
+            let may_pin = self
+                .pins
+                .is_some_and(|bytes| lane.writer.has_share(bytes, pool));
+            may_pin || lane.writer.reader_position() != self.seen || lane.writer.has_closed()
         })
-    }
-}
-
-/// Refuses a message of this length if somebody would have to be waited for; remembers whom.
-pub(super) fn check_room(
-    waits: &mut Waits,
-    lanes: &mut Slab<OutLane>,
-    (keys, groups): (&[usize], &[Vec<usize>]),
-    len: usize,
-) -> Result<(), PublishError> {
-    waits.forget();
-    for &key in keys {
-        let lane = &mut lanes[key];
-        let seen = lane.writer.reader_position();
-        if !lane.is_free_for(len)
-            && let Some(deadline) = lane.deadline()
-        {
-            waits.lanes.push(Waiting {
-                deadline,
-                ..Waiting::for_reader(key, lane.lane, seen)
-            });
-        }
-    }
-    for members in groups {
-        check_room_of_group(waits, lanes, members, len);
-    }
-    match waits.lanes.is_empty() {
-        true => Ok(()),
-        false => Err(PublishError::WouldBlock),
     }
 }
 
@@ -215,25 +223,28 @@ impl Outbound {
         self.waits.forget();
         let full = std::mem::take(&mut self.full);
         for full in full.iter().filter(|full| full.group.is_none()) {
-            let (key, lane_id) = (full.key, full.lane);
-            let lane = &mut self.lanes[key];
+            let (key, ring) = (full.key, full.ring);
+            self.part_from_closed_of(key);
+            let Some(lane) = self.lanes.get_mut(key) else {
+                continue;
+            };
             let asked = lane.deadline();
-            if lane.writer.is_closed() {
-                self.departed.note(self.lanes.remove(key));
-                self.routes.changed();
-            } else if asked.is_some() || answered && !lane.writer.is_attached() {
+            // Not all of several need lose it: what is lost is found out when the wait is over, at once.
+            let is_shared = lane.writer.has_several_readers();
+            if asked.is_some() || is_shared || answered && !lane.writer.is_attached() {
+                let stalls = asked.is_some_and(|asked| asked <= longest);
                 let asked = asked.unwrap_or(Duration::ZERO);
                 self.waits.lanes.push(Waiting {
                     key,
-                    lane: lane_id,
+                    ring,
                     deadline: asked.min(longest),
-                    stalls: asked <= longest,
+                    stalls: stalls || !is_shared && asked <= longest,
                     seen: Position(0),
                     group: None,
+                    pins: None,
                 });
             } else {
-                delivery.dropped += 1;
-                self.drop_now(key, messages);
+                delivery.dropped += self.drop_now(key, messages);
             }
         }
         self.triage_groups(&full, answered, longest, messages, delivery);
@@ -241,17 +252,21 @@ impl Outbound {
         !self.waits.lanes.is_empty()
     }
 
-    /// A lane has no room, and is not waited for, or no longer.
-    pub(super) fn drop_now(&mut self, key: usize, messages: u64) {
+    /// A ring has no room, and is not waited for, or no longer; who has lost the messages.
+    pub(super) fn drop_now(&mut self, key: usize, messages: u64) -> u32 {
         let lane = &mut self.lanes[key];
-        let lane_id = lane.lane;
         lane.drop_messages(messages);
-        if lane.overflow == Overflow::Disconnect {
+        // Whoever comes is to have a ring with room.
+        lane.writer.close_seats();
+        let readers = lane.readers();
+        if lane.overflow == Overflow::Disconnect
+            && let Some(lane_id) = lane.oldest()
+        {
             lane.writer.disconnect();
-            self.departed.note(self.lanes.remove(key));
-            self.routes.changed();
+            self.part_from_member(key, lane_id, ReadsOn::Yes);
             self.shared.command(Command::Disconnect(lane_id));
         }
+        readers
     }
 
     /// Waits for the lanes that the message has not been written to; what has become of it then.
@@ -342,6 +357,7 @@ impl Outbound {
     /// What has become of the message that is not waited with any more.
     pub(in crate::client) fn served(&mut self) -> Delivery {
         self.full.clear();
+        self.settle_waiting();
         if self.mailbox.has_news_after_commit(self.seen) {
             self.take_commands();
         }
@@ -357,33 +373,37 @@ impl Outbound {
             return false;
         };
         waiting.seen = lane.writer.reader_position();
-        let (topic, kept) = (self.topics.reference(self.waits.topic), self.waits.kept());
-        let written = match &self.stamp {
-            None => lane.writer.write_copies(topic, kept),
-            Some(stamp) => lane.writer.write_copies(topic.stamped(stamp), kept),
+        let written = self.write_kept(waiting.key);
+        let lane = &mut self.lanes[waiting.key];
+        waiting.pins = match (written, self.waits.block()) {
+            (false, Some(block)) if !lane.writer.has_share(block.len(), &mut self.pool) => {
+                Some(block.len())
+            }
+            _ => None,
         };
-        if written.is_ok() {
-            lane.writer.counters().blocked(waited);
-            lane.writer.wake();
+        if written {
+            lane.writer.count(|lane| lane.blocked(waited));
             self.turns.note(lane);
             self.waits.settle(waiting.group);
-            self.waits.delivery.lanes += 1;
             return false;
         }
-        if lane.writer.is_closed() {
-            lane.writer.counters().blocked(waited);
-            self.departed.note(self.lanes.remove(waiting.key));
-            self.routes.changed();
-            return false;
+        if lane.writer.has_closed() {
+            lane.writer.count(|lane| lane.blocked(waited));
+            self.part_from_closed_of(waiting.key);
+            // The others may have room now.
+            return self
+                .lanes
+                .get(waiting.key)
+                .is_some_and(|lane| lane.ring == waiting.ring)
+                && self.try_again(waiting, waited);
         }
         if waited >= waiting.deadline && waiting.group.is_none() {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
-                lane.writer.counters().stalled();
+                lane.writer.count(|lane| lane.stalled());
             }
-            lane.writer.counters().blocked(waited);
-            self.drop_now(waiting.key, self.waits.used as u64);
-            self.waits.delivery.dropped += 1;
+            lane.writer.count(|lane| lane.blocked(waited));
+            self.give_up_on(waiting.key);
             return false;
         }
         true
@@ -440,7 +460,7 @@ impl Outbound {
     fn count_parked(&mut self) {
         for waiting in &self.waits.lanes {
             if let Some(lane) = waiting.lane(&mut self.lanes) {
-                lane.writer.counters().parked();
+                lane.writer.count(|lane| lane.parked());
             }
         }
     }
@@ -452,7 +472,7 @@ impl Outbound {
         self.shared.mark().is_forked()
             || self.mailbox.has_news(self.seen)
             || self.waits.lanes.is_empty()
-            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes))
+            || lanes.any(|waiting| waiting.has_changed(&mut self.lanes, &mut self.pool))
     }
 
     /// Ends the wait of a future that was dropped, or leaked: whom it still waited for loses the message, counted.
@@ -464,16 +484,16 @@ impl Outbound {
         }
         self.full.clear();
         let waited = self.waits.started.elapsed();
-        let messages = self.waits.used as u64;
         for waiting in std::mem::take(&mut self.waits.lanes) {
             // Of a group, one has lost it.
             if !self.waits.is_settled(waiting.group)
                 && let Some(lane) = waiting.lane(&mut self.lanes)
             {
-                lane.writer.counters().blocked(waited);
-                self.drop_now(waiting.key, messages);
+                lane.writer.count(|lane| lane.blocked(waited));
+                self.give_up_on(waiting.key);
                 self.waits.settle(waiting.group);
             }
         }
+        self.settle_waiting();
     }
 }

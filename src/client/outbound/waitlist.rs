@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::unclaimed::Unclaimed;
 use crate::counters::HandleSlot;
-use crate::lane::{TopicRef, Unstamped};
+use crate::lane::{PoolWriter, TopicRef, Unstamped};
 use crate::message::{EncodedBytes, Timestamp};
 use crate::ring::record_bytes;
 use crate::topic::Topic;
@@ -88,7 +88,7 @@ impl Waitlist {
         let mut from = 0;
         while let Some(found) = state.find(from, |message| lane.claims(&message.topic)) {
             // What finds no room stays, and what is behind it; the publisher goes on with it.
-            if !lane.write_lasting(&state.messages[found]) {
+            if !lane.write_lasting(&state.messages[found], None) {
                 break;
             }
             state.remove(found);
@@ -229,14 +229,17 @@ impl Lasting {
 
 impl OutLane {
     /// Whether it had room.
-    pub(super) fn write_lasting(&mut self, message: &Lasting) -> bool {
+    pub(super) fn write_lasting(
+        &mut self,
+        message: &Lasting,
+        pool: Option<&mut PoolWriter>,
+    ) -> bool {
         let bytes = std::slice::from_ref(&message.bytes);
         let topic = message.reference();
-        let written = match &message.stamp {
-            None => self.writer.write_copies(topic, bytes),
-            Some(stamp) => self.writer.write_copies(topic.stamped(stamp), bytes),
-        };
-        written.is_ok()
+        match &message.stamp {
+            None => self.write_copies(topic, bytes, pool),
+            Some(stamp) => self.write_copies(topic.stamped(stamp), bytes, pool),
+        }
     }
 }
 

@@ -52,8 +52,12 @@ pub(crate) enum Effect<D> {
         half: PeerHalf<D>,
         area: u32,
     },
-    /// The lane of a publisher has ended.
-    EndWriter { publisher: HandleId, lane: LaneId },
+    /// The lane of a publisher has ended; `exited`: because the subscriber's process has exited.
+    EndWriter {
+        publisher: HandleId,
+        lane: LaneId,
+        exited: bool,
+    },
     /// A subscriber has a new lane: map its ring, then call `accept` or `refuse`.
     AddReader(Box<Offer<D>>),
     /// The publisher of a lane is gone; the ring is to be read to its end.

@@ -318,7 +318,11 @@ impl<D> Session<D> {
     /// The process at the other end of a lane has exited.
     pub(crate) fn peer_exited(&mut self, lane: LaneId) -> Option<Effect<D>> {
         if let Some(publisher) = self.end_writer(lane) {
-            return Some(Effect::EndWriter { publisher, lane });
+            return Some(Effect::EndWriter {
+                publisher,
+                lane,
+                exited: true,
+            });
         }
         self.readers
             .remove(&lane)
@@ -365,7 +369,11 @@ impl<D> Session<D> {
             RouteChange::Remove { publisher, lane } => {
                 self.ended.remove(&lane);
                 let known = self.writers.remove(&lane);
-                known.map(|_| Effect::EndWriter { publisher, lane })
+                known.map(|_| Effect::EndWriter {
+                    publisher,
+                    lane,
+                    exited: false,
+                })
             }
         }
     }

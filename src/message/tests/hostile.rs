@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use rkyv::util::AlignedVec;
 
+use super::shapes::{Blocks, Image, Sample};
 use super::{Chain, Everything, Quote, encoded, everything};
 use crate::message::{
-    Bytes, Field, Kind, Layout, LayoutError, Message, MessageType, TypeIndex, TypeLayout,
+    Bytes, Field, Kind, Layout, LayoutError, Message, MessageType, Slice, TypeIndex, TypeLayout,
 };
 
 fn aligned(bytes: &[u8]) -> AlignedVec<16> {
@@ -133,8 +134,22 @@ fn field(offset_bytes: u32, index: u32) -> Field {
     }
 }
 
+const BYTE: (u32, u32, Kind) = (1, 1, Kind::Unsigned { bits: 8 });
+
+/// A header of 16 bytes, and elements.
+fn tail(size_bytes: u32, align_bytes: u32, element: (u32, u32, Kind)) -> Layout {
+    let kind = Kind::Tail {
+        header: TypeIndex(1),
+        element: TypeIndex(2),
+        align_bytes,
+    };
+    let header = (16, 16, Kind::Unsigned { bits: 128 });
+    layout(&[(size_bytes, 16, kind), header, element])
+}
+
 #[test]
 fn a_false_layout_is_refused() {
+    assert_eq!(tail(64, 64, BYTE).validate(), Ok(()));
     let number = (4, 4, Kind::Unsigned { bits: 32 });
     let cases = [
         (layout(&[]), LayoutError::Types { count: 0 }),
@@ -173,6 +188,35 @@ fn a_false_layout_is_refused() {
         (
             layout(&[(8, 4, Kind::List(TypeIndex(1))), (0, 1, Kind::Unit)]),
             LayoutError::Shape { at: 0 },
+        ),
+        // Of a wrong alignment, length; with elements that have no size, or point elsewhere; of what is not the message.
+        (tail(64, 3, BYTE), LayoutError::Shape { at: 0 }),
+        (tail(64, 8192, BYTE), LayoutError::Shape { at: 0 }),
+        (tail(128, 64, BYTE), LayoutError::Shape { at: 0 }),
+        (
+            tail(64, 64, (0, 1, Kind::Unit)),
+            LayoutError::Shape { at: 0 },
+        ),
+        (
+            tail(64, 64, (8, 4, Kind::String)),
+            LayoutError::Shape { at: 0 },
+        ),
+        (
+            layout(&[
+                (4, 4, Kind::Boxed(TypeIndex(1))),
+                (
+                    0,
+                    1,
+                    Kind::Tail {
+                        header: TypeIndex(2),
+                        element: TypeIndex(3),
+                        align_bytes: 1,
+                    },
+                ),
+                (0, 1, Kind::Unit),
+                BYTE,
+            ]),
+            LayoutError::Shape { at: 1 },
         ),
     ];
     for (layout, error) in cases {
@@ -223,6 +267,13 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         index().prop_map(Kind::Option),
         index().prop_map(Kind::Boxed),
         (index(), any::<u32>()).prop_map(|(element, len)| Kind::Array { element, len }),
+        (index(), index(), prop_oneof![0_u32..20, any::<u32>()]).prop_map(
+            |(header, element, align_bytes)| Kind::Tail {
+                header,
+                element,
+                align_bytes,
+            }
+        ),
     ]
 }
 
@@ -246,6 +297,17 @@ proptest! {
         look::<Chain>(&bytes);
         look::<Quote>(&bytes);
         look::<Bytes>(&bytes);
+        look::<Image>(&bytes);
+        look::<Slice<Sample>>(&bytes);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn arbitrary_headers_and_tails_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 4000..4200), cut in 0_usize..4200) {
+        let bytes = aligned(&bytes);
+        look::<Blocks>(&bytes);
+        look::<Image>(&bytes[..cut.min(bytes.len())]);
+        look::<Image>(&bytes[cut.min(bytes.len())..]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod from_json;
 mod hostile;
 mod identity;
 mod round_trip;
+mod shapes;
 
 use rkyv::rancor::Source;
 use rkyv::ser::{Allocator, Writer};
@@ -117,7 +118,7 @@ fn everything() -> Everything {
 }
 
 /// A value's bytes, aligned as in a ring.
-fn encoded<M: Message>(value: &M) -> AlignedVec<16> {
+fn encoded<M: Message + ?Sized>(value: &M) -> AlignedVec<16> {
     let mut scratch = Scratch::new();
     let needed = value.encoded_len(&mut scratch).unwrap();
     let mut room = vec![0xee_u8; needed + 16];

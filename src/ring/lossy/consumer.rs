@@ -146,9 +146,7 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
                 Ok(Found::Pad(end))
             }
             Kind::Pad => Err(Violation::Pad { position }),
-            Kind::Topic | Kind::Gap | Kind::Stamped | Kind::Attachments => {
-                Err(Violation::CommitWord { word, position })
-            }
+            _ => Err(Violation::CommitWord { word, position }),
         }
     }
 

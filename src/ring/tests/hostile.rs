@@ -66,6 +66,7 @@ proptest! {
             match polled {
                 Polled::Record(record) => drop(consumer.release(record)),
                 Polled::Gap(_) => {}
+                Polled::Switch(_) => drop(consumer.pass_switch()),
                 Polled::Empty => {
                     let word = if full { Control::DroppedFull } else { Control::DroppedDeadline };
                     ring.control(word).store(count, Ordering::Relaxed);

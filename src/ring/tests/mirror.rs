@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 
 use super::*;
+use crate::ring::record::commit_word;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug)]
@@ -129,6 +130,7 @@ proptest! {
                 }
                 Polled::Gap(news) => told += news.total(),
                 Polled::Empty => return false,
+                Polled::Switch(switch) => panic!("{switch:?}"),
             }
             true
         };
@@ -170,7 +172,7 @@ proptest! {
             match rings.consumer.poll() {
                 Ok(Polled::Record(record)) => drop(rings.consumer.release(record)),
                 Ok(Polled::Gap(_)) => {}
-                Ok(Polled::Empty) | Err(_) => break,
+                Ok(Polled::Empty | Polled::Switch(_)) | Err(_) => break,
             }
         }
     }
@@ -280,6 +282,26 @@ fn a_producer_that_breaks_the_rules_is_found_out_where_its_ring_is_read() {
     assert_eq!(error, Err(Violation::Prelude { position: 0 }));
 }
 
+#[test]
+fn what_is_not_contained_in_a_ring_is_carried_nowhere() {
+    for kind in [
+        Kind::Pooled,
+        Kind::StampedPooled,
+        Kind::Attachments,
+        Kind::Retire,
+    ] {
+        let mut rings = Mirrored::new();
+        rings.producer.stage_copy(kind, &[0; 48], 1).unwrap();
+        rings.producer.commit();
+        let error = rings.take().unwrap_err();
+        assert!(matches!(error, Violation::CommitWord { position: 0, .. }));
+        let mut bytes = [0; 64];
+        bytes[..8].copy_from_slice(&commit_word(kind, 48).to_le_bytes());
+        let error = rings.replica.append(&bytes).unwrap_err();
+        assert_eq!(error, ReplicaError::Malformed(64));
+    }
+}
+
 /// A heap ring whose reader looks each time something is copied in.
 struct Watched<F> {
     ring: HeapRing,
@@ -305,6 +327,10 @@ impl<F: FnMut()> Read for Watched<F> {
 
     fn control(&self, word: Control) -> &AtomicU64 {
         self.ring.control(word)
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.ring.seat(seat, word)
     }
 }
 
@@ -351,6 +377,7 @@ fn a_reader_that_has_run_dry_is_told_of_a_loss_at_its_place() {
             }
             Polled::Gap(news) => found.borrow_mut().push(format!("gap of {}", news.total())),
             Polled::Empty => return,
+            Polled::Switch(switch) => panic!("{switch:?}"),
         }
     };
     let watched = Watched {

@@ -3,6 +3,7 @@
 mod hostile;
 mod mirror;
 mod model;
+mod shared;
 mod stress;
 
 use super::*;

@@ -78,6 +78,7 @@ fn two_threads_lose_change_and_reorder_nothing() {
                 let _ = consumer.publish();
                 thread::yield_now();
             }
+            Polled::Switch(switch) => panic!("{switch:?}"),
             Polled::Gap(counts) => panic!("{counts:?}"),
         }
     }
@@ -124,6 +125,7 @@ fn two_threads_account_for_every_drop_at_its_place() {
             Polled::Gap(counts) => missing += counts.total(),
             Polled::Empty if closed => break,
             Polled::Empty => thread::yield_now(),
+            Polled::Switch(switch) => panic!("{switch:?}"),
         }
     }
     writer.join().unwrap();

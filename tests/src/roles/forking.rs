@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_lite::future::{block_on, poll_once};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, Pid, fork};
 use ringmain::{
     Client, ListTopics, PublishError, Publisher, RecvError, RequestError, Subscriber, wait_any,
 };
@@ -28,7 +28,7 @@ struct Handles {
 }
 
 /// Listens to `listen`, speaks on `speak`. `use` forks a child that tries everything, `sleep` one that waits while its
-/// parent is about to sleep, `samples` some that drop samples of their parent, `drop` one that drops all handles: each
+/// parent is about to sleep, `samples` some that drop samples of their parent, `poll` one while a closure has a message, `drop` one that drops all handles: each
 /// says `child N`, N being 0 if everything was as it should be. `publish` says `lanes N`, `receive N` receives N ticks,
 /// numbered on, and says `received`.
 pub(super) fn forking(address: &str, listen: &str, speak: &str, script: &mut Script) {
@@ -87,6 +87,7 @@ impl Handles {
             }),
             "sleep" => self.sleep(script),
             "samples" => self.samples(next),
+            "poll" => self.poll(next),
             _ => panic!("no child for {line}"),
         };
         format!("child {status}")
@@ -106,6 +107,32 @@ impl Handles {
             *next += 1;
         }
         0
+    }
+
+    /// A child that is forked while a closure has a message gets no other one, and gives none back. Twenty ticks are taken.
+    fn poll(&mut self, next: &mut u64) -> i32 {
+        let (mut status, mut of_child) = (None, None);
+        let before = cursor_page();
+        let given = self.subscriber.poll(20, |sample| {
+            assert_eq!(sample.checked(), *next);
+            *next += 1;
+            if let Some(taken) = &mut of_child {
+                *taken += 1;
+            } else if status.is_none() {
+                // SAFETY: as in `in_child`.
+                match unsafe { fork() }.unwrap() {
+                    ForkResult::Parent { child } => status = Some(exit_status(child)),
+                    ForkResult::Child => of_child = Some(0),
+                }
+            }
+        });
+        if let Some(taken) = of_child {
+            let failed = taken > 0 || !matches!(given, Ok(1)) || cursor_page() != before;
+            // SAFETY: as in `in_child`.
+            unsafe { libc::_exit(i32::from(failed)) }
+        }
+        assert_eq!(given.unwrap(), 20);
+        status.unwrap()
     }
 
     /// A wake that arrives while a child waits on its copy must still be there.
@@ -132,7 +159,7 @@ fn cursor_page() -> Vec<u8> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let own = maps
         .lines()
-        .filter(|line| line.contains(" rw-s ") && line.contains("/memfd:ringmain"));
+        .filter(|line| line.contains(" rw-s ") && line.contains("/memfd:ringmain ("));
     let ranges = own.map(|line| {
         let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
         u64::from_str_radix(start, 16).unwrap()..u64::from_str_radix(end, 16).unwrap()
@@ -173,6 +200,7 @@ fn use_everything(
     receive(subscriber.recv().map(drop));
     receive(subscriber.try_recv().map(drop));
     receive(subscriber.recv_timeout(std::time::Duration::ZERO).map(drop));
+    receive(subscriber.poll(1, |_| ()).map(drop));
     publish(block_on(publisher.publish_to_async(topic, &Tick::new(0))).map(drop));
     receive(block_on(subscriber.recv_async()).map(drop));
 }
@@ -181,14 +209,18 @@ fn use_everything(
 fn in_child(work: impl FnOnce()) -> i32 {
     // SAFETY: the client's own thread holds no lock that the child needs: it sleeps, for nobody talks to it now.
     match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
-            WaitStatus::Exited(_, status) => status,
-            other => panic!("{other:?}"),
-        },
+        ForkResult::Parent { child } => exit_status(child),
         ForkResult::Child => {
             let failed = catch_unwind(AssertUnwindSafe(work)).is_err();
             // SAFETY: ends the child, whatever state it is in.
             unsafe { libc::_exit(i32::from(failed)) }
         }
+    }
+}
+
+fn exit_status(child: Pid) -> i32 {
+    match waitpid(child, None).unwrap() {
+        WaitStatus::Exited(_, status) => status,
+        other => panic!("{other:?}"),
     }
 }

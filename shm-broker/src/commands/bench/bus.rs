@@ -22,7 +22,7 @@ pub fn connect(task: &Task) -> Result<Client, Failure> {
         Part::Stall => STALLED,
         _ => "bench",
     };
-    let builder = Client::builder().name(name);
+    let builder = Client::builder().name(name).memory(task.memory.into());
     Ok(builder.connect(far.unwrap_or(&task.bus))?)
 }
 
@@ -132,6 +132,8 @@ impl<B: Body> Outlet for BusOutlet<B> {
 pub struct BusInlet<B: Body> {
     subscriber: Subscriber<B::Message>,
     awaits: bool,
+    /// Most messages of a run.
+    run: usize,
 }
 
 impl<B: Body> BusInlet<B> {
@@ -154,6 +156,10 @@ impl<B: Body> BusInlet<B> {
         Ok(Self {
             subscriber,
             awaits: task.wait == Waiting::Async,
+            run: match task.one_by_one || task.wait == Waiting::Async {
+                true => 1,
+                false => RUN,
+            },
         })
     }
 }
@@ -175,6 +181,28 @@ impl<B: Body> Inlet for BusInlet<B> {
             }
         }
     }
+
+    #[inline(always)]
+    fn receive_run(
+        &mut self,
+        mut take: impl FnMut(Seen) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.run == 1 {
+            return take(self.receive()?);
+        }
+        let mut taken = Ok(());
+        let polled = self
+            .subscriber
+            .poll_timeout(self.run, Duration::MAX, |sample| {
+                if taken.is_ok() {
+                    taken = take(read::<B>(sample));
+                }
+            });
+        match polled {
+            Ok(_) | Err(RecvError::Gap(_)) => taken,
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// What was received; `None` at a gap.
@@ -183,13 +211,15 @@ fn look<B: Body>(
     received: Result<Sample<'_, B::Message>, RecvError>,
 ) -> Result<Option<Seen>, Failure> {
     match received {
-        Ok(sample) => {
-            let words = B::view(&sample).iter().map(|word| word.to_native());
-            Ok(Some(Seen::of(words)))
-        }
+        Ok(sample) => Ok(Some(read::<B>(&sample))),
         Err(RecvError::Gap(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+#[inline(always)]
+fn read<B: Body>(sample: &Sample<'_, B::Message>) -> Seen {
+    Seen::of(B::view(sample).iter().map(|word| word.to_native()))
 }
 
 fn question(part: Part) -> Question {
@@ -201,6 +231,8 @@ fn question(part: Part) -> Question {
 
 /// Longer than a loaded machine keeps a process from running.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// More than stand ready at a time.
+const RUN: usize = 1 << 16;
 /// Name of the client that stalls.
 const STALLED: &str = "stalled";
 /// What a message has beside its words.

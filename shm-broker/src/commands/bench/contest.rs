@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::report::{Figures, Summary};
 use super::round::Stage;
-use super::task::{Contender, Part, Question, Task, Transport, Waiting};
+use super::task::{Contender, Memory, Part, Question, Task, Transport, Waiting};
 use super::{Bus, UnusableSize, as_seconds, check_size, rate};
 use crate::cli::{self, Common};
 use crate::ending::{Ending, Failure, Outcome, say};
@@ -39,6 +39,12 @@ pub struct Contest {
     /// Keeps the sender to one core, each receiver to another.
     #[arg(long)]
     pin: bool,
+    /// Receives a stream message by message, not in runs of those that are there.
+    #[arg(long)]
+    one_by_one: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    memory: Memory,
     /// How long, for all rounds.
     #[arg(long, value_name = "S", default_value = "6", value_parser = cli::seconds)]
     #[serde(serialize_with = "as_seconds")]
@@ -149,8 +155,10 @@ impl Contest {
             rate: self.rate,
             time: self.seconds / (2 * ROUNDS as u32),
             core: None,
+            one_by_one: self.one_by_one,
             crowded: subscribers as usize + 1 > cores,
             stall: None,
+            memory: self.memory,
         }
     }
 

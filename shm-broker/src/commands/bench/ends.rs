@@ -23,6 +23,14 @@ pub trait Outlet {
 pub trait Inlet {
     /// Waits for a message, and reads all of it.
     fn receive(&mut self) -> Result<Seen, Failure>;
+    /// Waits for a message; reads it, and those that are there already if that is done in runs.
+    #[inline(always)]
+    fn receive_run(
+        &mut self,
+        mut take: impl FnMut(Seen) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        take(self.receive()?)
+    }
 }
 
 /// How the raw ring waits: it polls.

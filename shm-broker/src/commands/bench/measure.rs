@@ -101,55 +101,96 @@ pub fn publish(task: &Task, mut outlet: impl Outlet, tell: Tell<'_>) -> Result<(
 
 /// Receives a stream; counts what comes between the two marks.
 pub fn subscribe(task: &Task, mut inlet: impl Inlet, tell: Tell<'_>) -> Result<(), Failure> {
-    let mut latencies = Latencies::new()?;
-    let mut after: Option<(u64, Latencies)> = None;
-    let (mut start_ns, mut messages, mut lost, mut next) = (0, 0_u64, 0_u64, 0_u64);
+    let mut tally = Tally {
+        latencies: task.rate.map(|_| Latencies::new()).transpose()?,
+        ..Tally::default()
+    };
     tell(&Told::Ready)?;
-    loop {
-        let seen = inlet.receive()?;
-        if seen.stamp.number == next {
-            check(&seen)?;
-            next += 1;
-            messages += 1;
-        } else if seen.stamp.number == MEASURE {
-            (start_ns, messages) = (now_ns(), 0);
-            continue;
-        } else if seen.stamp.number == EXPIRED {
-            after = Some((seen.stamp.time_ns, Latencies::new()?));
-            continue;
-        } else if seen.stamp.number == END {
-            lost += seen.stamp.time_ns - next;
-            break;
-        } else if seen.stamp.number > next {
-            check(&seen)?;
-            lost += seen.stamp.number - next;
-            next = seen.stamp.number + 1;
-            messages += 1;
-        } else {
-            return Err(Failure::text(format!(
-                "message {} came behind {next}",
-                seen.stamp.number
-            )));
+    while tally.time_ns.is_none() {
+        inlet.receive_run(|seen| tally.count(&seen))?;
+    }
+    let percentiles = |latencies: Latencies| latencies.percentiles();
+    tell(&Told::Received {
+        messages: tally.messages,
+        time_ns: tally.time_ns.unwrap_or_default(),
+        lost: tally.lost,
+        latencies: tally.latencies.map(percentiles),
+        after: tally.after.map(|(_, latencies)| percentiles(latencies)),
+    })
+}
+
+/// What came of a stream.
+#[derive(Default)]
+struct Tally {
+    /// Number of the next message.
+    next: u64,
+    messages: u64,
+    lost: u64,
+    start_ns: u64,
+    /// From the first mark to the second one.
+    time_ns: Option<u64>,
+    /// With a rate.
+    latencies: Option<Latencies>,
+    /// When a deadline has expired; those of messages that were due from then on.
+    after: Option<(u64, Latencies)>,
+}
+
+impl Tally {
+    #[inline(always)]
+    fn count(&mut self, seen: &Seen) -> Result<(), Failure> {
+        if seen.stamp.number != self.next {
+            return self.count_other(seen);
         }
-        if task.rate.is_some() && start_ns > 0 {
-            let due_ns = seen.stamp.time_ns;
-            let latency_ns = now_ns().saturating_sub(due_ns);
-            latencies.record(latency_ns);
-            if let Some((expired_ns, after)) = &mut after
-                && due_ns >= *expired_ns
-            {
-                after.record(latency_ns);
-            }
+        self.count_message(seen)
+    }
+
+    #[inline(always)]
+    fn count_message(&mut self, seen: &Seen) -> Result<(), Failure> {
+        check(seen)?;
+        self.next = seen.stamp.number + 1;
+        self.messages += 1;
+        match self.latencies {
+            Some(_) if self.start_ns > 0 => self.record(seen.stamp.time_ns),
+            _ => Ok(()),
         }
     }
-    let time_ns = now_ns() - start_ns;
-    tell(&Told::Received {
-        messages,
-        time_ns,
-        lost,
-        latencies: task.rate.map(|_| latencies.percentiles()),
-        after: after.map(|(_, latencies)| latencies.percentiles()),
-    })
+
+    /// A mark, or a message behind some that are lost.
+    #[cold]
+    fn count_other(&mut self, seen: &Seen) -> Result<(), Failure> {
+        let Stamp { number, time_ns } = seen.stamp;
+        match number {
+            MEASURE => (self.start_ns, self.messages) = (now_ns(), 0),
+            EXPIRED => self.after = Some((time_ns, Latencies::new()?)),
+            END => {
+                self.lost += time_ns - self.next;
+                self.time_ns = Some(now_ns() - self.start_ns);
+            }
+            _ if number > self.next => {
+                self.lost += number - self.next;
+                self.count_message(seen)?;
+            }
+            _ => {
+                let text = format!("message {number} came behind {}", self.next);
+                return Err(Failure::text(text));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn record(&mut self, due_ns: u64) -> Result<(), Failure> {
+        let latency_ns = now_ns().saturating_sub(due_ns);
+        if let Some(latencies) = &mut self.latencies {
+            latencies.record(latency_ns);
+        }
+        if let Some((expired_ns, after)) = &mut self.after
+            && due_ns >= *expired_ns
+        {
+            after.record(latency_ns);
+        }
+        Ok(())
+    }
 }
 
 /// Receives the messages of the warm-up, then stops the process: not only this thread, for a client's other one would still

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-use ringmain::Overflow;
+use clap::{Args, ValueEnum};
+use ringmain::{MemoryOptions, Overflow};
 use serde::{Deserialize, Serialize};
 
 use super::ends::Idle;
@@ -122,10 +122,34 @@ pub struct Task {
     pub time: Duration,
     /// The core that it keeps to.
     pub core: Option<usize>,
+    /// Whether subscribers receive one message at a time, not all that are there.
+    pub one_by_one: bool,
     /// Whether there is a core for everybody.
     pub crowded: bool,
     /// The subscriber that stalls, besides the others.
     pub stall: Option<Stall>,
+    pub memory: Memory,
+}
+
+/// What the bus' memory is asked to be.
+#[derive(Clone, Copy, Debug, Default, Args, Serialize, Deserialize)]
+pub struct Memory {
+    /// Has the rings of the bus lie in huge pages, which the system has set aside.
+    #[arg(long)]
+    huge_pages: bool,
+    /// Locks the memory of the bus.
+    #[arg(long)]
+    lock: bool,
+}
+
+impl From<Memory> for MemoryOptions {
+    fn from(memory: Memory) -> Self {
+        Self {
+            huge_pages: memory.huge_pages,
+            lock: memory.lock,
+            ..Self::default()
+        }
+    }
 }
 
 impl Stall {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ring::SeatWord;
 
 const CAPACITY: usize = 256;
 const WORDS: usize = CAPACITY / 8;
@@ -153,6 +154,10 @@ impl Read for Fickle {
             (self.at_each_look)(self.ring.control(word), self.ring.control(Control::Oldest));
         }
         self.ring.control(word)
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.ring.seat(seat, word)
     }
 }
 

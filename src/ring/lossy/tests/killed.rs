@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::ring::SeatWord;
 
 const CAPACITY: usize = 256;
 /// Lengths of the records, again and again: pads, and records that overwrite several.
@@ -49,6 +50,10 @@ impl Read for Mortal {
             true => self.ring.control(word),
             false => &self.elsewhere,
         }
+    }
+
+    fn seat(&self, seat: u32, word: SeatWord) -> &AtomicU64 {
+        self.ring.seat(seat, word)
     }
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::round::Stage;
-use super::task::{Contender, Part, Policy, Question, Stall, Task, Transport, Waiting};
+use super::task::{Contender, Memory, Part, Policy, Question, Stall, Task, Transport, Waiting};
 use super::{Bus, UnusableSize, as_seconds, check_size, rate};
 use crate::cli::{self, Common};
 use crate::ending::{Ending, Failure, Outcome, say};
@@ -143,9 +143,11 @@ impl Stalled {
             rate: Some(self.rate),
             time: self.seconds,
             core: None,
+            one_by_one: true,
             // Others want the publisher's core between two messages.
             crowded: true,
             stall,
+            memory: Memory::default(),
         }
     }
 }

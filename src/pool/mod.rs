@@ -1,0 +1,187 @@
+//! The account of large payloads: which memory is whose, without a word of it shared.
+//!
+//! # Protocol
+//! A publisher writes a payload once, into a *chunk* of one of its segments, and pushes the chunk's [`Place`] on any number of
+//! rings. It alone keeps account ([`Pool`]): which chunks there are, and of each ring, in order, which chunk goes with which
+//! position. There is no shared reference count and no queue back. A chunk is free when for each ring that it was pushed on
+//! 1. the cursor of its slowest reader is past it, or the reader has said that it reads no more, and
+//! 2. no hold slot of a reader names it;
+//!
+//! or when nobody is at the other end any more, which the kernel tells ([`Presence::is_gone`]).
+//!
+//! A reader that keeps a chunk beyond its record writes the place into a *hold slot*, a word of its own segment ([`Holds`]). It does
+//! so before its cursor moves past the record, and never moves a hold from one slot to another. So the publisher loads cursors first
+//! (acquire), then slots: a hold is found, or was released. Whoever releases a hold stores 0 (release): what was read is
+//! read by then.
+//!
+//! Nothing is looked at but when memory is needed: [`Pool::allocate`] takes what is known to be free, and looks for more
+//! only if there is none.
+
+#[cfg(all(test, not(ring_loom)))]
+mod heap;
+mod holds;
+mod ledger;
+mod place;
+mod space;
+#[cfg(all(test, not(ring_loom)))]
+mod tests;
+
+use ledger::Ledger;
+use space::{Part, Space};
+
+pub use holds::{HOLDS, Holds, Slots, leave};
+pub use ledger::{ChunkKey, Presence, RingKey, Watch, is_done};
+pub use place::{CHUNK_ALIGN_BYTES, Chunk, Place, SegmentId};
+pub use space::{Plan, Shortage};
+
+/// The account of one publisher's chunks.
+#[derive(Debug)]
+pub struct Pool<W, P> {
+    space: Space,
+    ledger: Ledger<W, P>,
+}
+
+/// A chunk that nobody else knows of yet; to be given back with [`Pool::settle`].
+#[derive(Debug)]
+pub struct Allocated {
+    /// Where it lies.
+    pub place: Place,
+    /// By which the account knows it.
+    pub key: ChunkKey,
+}
+
+impl<W: Watch, P: Presence> Pool<W, P> {
+    /// Without any segment; all together have at most `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self {
+            space: Space::new(limit),
+            ledger: Ledger::new(),
+        }
+    }
+
+    /// Memory for `len` bytes at a multiple of `align`, a power of two up to 4,096. Its content is what was there before.
+    ///
+    /// # Errors
+    /// What is needed before the next try: as a rule a segment, see [`Pool::plan`].
+    pub fn allocate(&mut self, len: u64, align: u64) -> Option<Allocated> {
+        let part = self.find(len, align)?;
+        let place = part.place;
+        let key = self.ledger.open(part);
+        Some(Allocated { place, key })
+    }
+
+    /// The segment that has to be added before so much memory is found.
+    ///
+    /// # Errors
+    /// The limit does not allow it.
+    pub fn plan(&self, len: u64, align: u64) -> Result<Plan, Shortage> {
+        self.space.plan(len, align)
+    }
+
+    /// Takes in a fresh segment.
+    pub fn add_segment(&mut self, plan: Plan) -> SegmentId {
+        self.space.add(plan)
+    }
+
+    /// A ring that chunks are to be pushed on; it is forgotten when the key and all its clones are dropped, and all that was
+    /// pushed on it is free.
+    pub fn add_ring(&mut self) -> RingKey {
+        self.ledger.add_ring()
+    }
+
+    /// From here on the ring has one more reader, which pins all that is pushed on it until it says where it has come. Gives
+    /// its number.
+    pub fn add_reader(&mut self, ring: &RingKey, presence: P) -> usize {
+        self.ledger.add_reader(ring, presence)
+    }
+
+    /// The reader of this number has said where its words are.
+    pub fn watch(&mut self, ring: &RingKey, reader: usize, words: W) {
+        self.ledger.watch(ring, reader, words);
+    }
+
+    /// Whether one more chunk of so many bytes is within what the readers of this ring may pin: an equal share for each ring, and
+    /// one for what is on its way. One chunk may always be pushed, however long it is.
+    pub fn has_room(&mut self, ring: &RingKey, bytes: u64) -> bool {
+        let share = self.space.limit() / (self.ledger.rings() as u64 + 1);
+        let fits = |pinned: u64| pinned == 0 || pinned.saturating_add(bytes) <= share;
+        fits(self.ledger.pinned(ring)) || {
+            let space = &mut self.space;
+            self.ledger.look_at(ring, &mut |part| space.free(part));
+            fits(self.ledger.pinned(ring))
+        }
+    }
+
+    /// The chunk goes with the record of this ring that ends at the position `end`, which is above all before.
+    pub fn push(&mut self, ring: &RingKey, chunk: ChunkKey, end: u64) {
+        self.ledger.push(ring, chunk, end);
+    }
+
+    /// The publisher has the chunk once more: it is to be settled once more, too.
+    pub fn reopen(&mut self, chunk: ChunkKey) {
+        self.ledger.reopen(chunk);
+    }
+
+    /// The publisher is done with a chunk: it is free when nobody reads it any more.
+    pub fn settle(&mut self, chunk: ChunkKey) {
+        if let Some(part) = self.ledger.settle(chunk) {
+            self.space.free(part);
+        }
+    }
+
+    /// Takes out segments in which nothing lies: all, or those that were not used since this was asked last.
+    pub fn take_idle(&mut self, idle: Idle) -> Vec<SegmentId> {
+        self.reclaim();
+        if idle == Idle::All {
+            self.reclaim_of_gone();
+        }
+        self.space.take_idle(idle)
+    }
+
+    /// Forgets rings that nobody pushes on any more, with all that is free there.
+    pub fn tidy(&mut self) {
+        self.reclaim();
+        self.reclaim_of_gone();
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.space.bytes()
+    }
+
+    fn find(&mut self, len: u64, align: u64) -> Option<Part> {
+        if let Some(part) = self.space.allocate(len, align) {
+            return Some(part);
+        }
+        self.reclaim();
+        loop {
+            if let Some(part) = self.space.allocate(len, align) {
+                return Some(part);
+            }
+            if !self.space.use_more() {
+                break;
+            }
+        }
+        self.reclaim_of_gone();
+        self.space.allocate(len, align)
+    }
+
+    fn reclaim(&mut self) {
+        let space = &mut self.space;
+        self.ledger.look_at_all(|part| space.free(part));
+    }
+
+    fn reclaim_of_gone(&mut self) {
+        let space = &mut self.space;
+        self.ledger.part_from_gone(|part| space.free(part));
+    }
+}
+
+/// Which segments are given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// All in which nothing lies.
+    All,
+    /// Those that were not used lately.
+    Stale,
+}
