@@ -38,15 +38,15 @@ pub mod broker;
 mod client;
 
 pub use client::{
-    AnyMessage, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError, Delivery, Gap,
-    GapCause, Held, HoldError, LaneFault, LastValue, LastValues, ListTopics, Loan, LoanAlign,
-    LoanError, LookError, ProtocolError, PublishError, Publisher, PublisherBuilder, Receive,
-    RecvError, RequestError, ResolvedTopic, Retry, Sample, Subscriber, SubscriberBuilder,
-    SubscriberEvent, Timer, Unclaimed, Undecodable, Wait, Waitable, wait_any,
+    AnyMessage, Attachment, Client, ClientBuilder, CloseError, Closed, ClosedLane, ConnectError,
+    Delivery, Gap, GapCause, Held, HoldError, LaneFault, LastValue, LastValues, ListTopics, Loan,
+    LoanAlign, LoanError, LookError, ProtocolError, PublishError, Publisher, PublisherBuilder,
+    Receive, RecvError, RegionRegistry, RequestError, ResolvedTopic, Retry, Sample, Subscriber,
+    SubscriberBuilder, SubscriberEvent, Timer, Unclaimed, Undecodable, Wait, Waitable, wait_any,
 };
 #[cfg(feature = "async")]
 pub use client::{MessageSink, SampleStream};
-pub use lane::PoolError;
+pub use lane::{MappedRegion, PoolError, Region, RegionError, SharedRegion};
 pub use link::{Address, AddressError};
 pub use message::{Clock, Host, Timestamp};
 pub use segment::{Backend, MemoryOptions, SegmentError};

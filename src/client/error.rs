@@ -196,13 +196,33 @@ pub enum PublishError {
         /// What may wait, in bytes.
         limit: usize,
     },
-    /// Descriptors cannot reach one of the subscribers; nothing was published to anybody.
+    /// What is attached cannot reach one of the subscribers; nothing was published to anybody.
     #[error(
-        "descriptors cannot be sent to {receiver}: it is on another host, in a queue group, or lets older messages give way; nothing was published"
+        "nothing was published: {receiver} cannot be sent descriptors if it is on another host or in a queue group, nor anything attached if it lets older messages give way"
     )]
     CannotAttach {
         /// Name of the subscribing client.
         receiver: String,
+    },
+    /// Regions are copied for one of the subscribers, and are too long for that; nothing was published to anybody.
+    #[error(
+        "regions are copied for {receiver}, which is on another host or in a queue group: {len} bytes with the message, this publisher takes {limit}: raise `max_message_bytes`"
+    )]
+    TooMuchAttached {
+        /// Name of the subscribing client.
+        receiver: String,
+        /// Bytes of the message with its regions.
+        len: usize,
+        /// What was declared, in bytes.
+        limit: usize,
+    },
+    /// More regions than a message takes; nothing was published.
+    #[error("{count} regions are attached, a message takes {limit}: make fewer, larger ones")]
+    TooManyRegions {
+        /// How many.
+        count: usize,
+        /// How many are possible.
+        limit: usize,
     },
     /// A descriptor could not be duplicated; nothing was published.
     #[error("a descriptor cannot be attached; is the descriptor table full (`ulimit -n`)?")]

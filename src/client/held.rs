@@ -42,7 +42,7 @@ enum Kept {
 #[non_exhaustive]
 pub enum HoldError {
     /// The subscriber holds as much of this publisher's memory as it may.
-    #[error("{most} messages of this publisher are held: release some")]
+    #[error("{most} messages or regions of this publisher are held: release some")]
     UsedUp {
         /// How many can be held at a time.
         most: usize,
@@ -53,6 +53,15 @@ pub enum HoldError {
     /// This process is a forked child of the one that received the message.
     #[error("this message belongs to the parent process")]
     Forked,
+}
+
+impl From<CannotHold> for HoldError {
+    fn from(error: CannotHold) -> Self {
+        match error {
+            CannotHold::UsedUp => Self::UsedUp { most: HOLDS },
+            CannotHold::Forked => Self::Forked,
+        }
+    }
 }
 
 // SAFETY: it is a shared reference to a view, which `bytes` keeps, from whatever thread.
@@ -86,8 +95,7 @@ impl<T: Receive + ?Sized> Sample<'_, T> {
     pub fn hold(&self) -> Result<Held<T>, HoldError> {
         let (view, bytes) = match self.hold_chunk() {
             Ok(Some(hold)) => (self.view(), Kept::Chunk { _hold: hold }),
-            Err(CannotHold::UsedUp) => return Err(HoldError::UsedUp { most: HOLDS }),
-            Err(CannotHold::Forked) => return Err(HoldError::Forked),
+            Err(error) => return Err(error.into()),
             Ok(None) => {
                 let mut copy = AlignedVec::new();
                 copy.extend_from_slice(self.payload());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::Role;
-use crate::lane::{Attached, DEFAULT_RING_BYTES, MAX_TOPIC_IDS, PoolWriter};
+use crate::lane::{DEFAULT_RING_BYTES, MAX_TOPIC_IDS, PoolWriter, SharedRegion};
 use crate::message::{Bytes, Clock, Message, MessageType};
 use crate::topic::Topic;
 use crate::wire::{HandleId, PublisherSpec, ToBroker};
@@ -20,6 +20,15 @@ use super::outbound::{Delivery, Outbound, Patience, Retry, Settings, Waitlist};
 use super::shared::{Command, PublisherPort, Shared};
 use super::sizes::{lossy_bytes, table_bytes};
 use super::topics::{ResolvedTopic, TooManyTopics, TopicTable};
+
+/// What is attached to a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Attachment<'a> {
+    /// A descriptor, which is duplicated for each subscriber.
+    Descriptor(BorrowedFd<'a>),
+    /// Memory, which subscribers map.
+    Region(&'a SharedRegion),
+}
 
 /// Publishes messages of type `T` to the topics that it has declared.
 ///
@@ -443,46 +452,57 @@ impl<T: Message + ?Sized> Publisher<T> {
         self.outbound.publish_to_one(id, receiver, message)
     }
 
-    /// Publishes a message with descriptors attached: files, sockets, whatever a process can hold. Each subscriber gets
-    /// duplicates of its own ([`Sample::take_descriptors`](super::Sample::take_descriptors)); those given here stay open. Any
-    /// number of them: they travel 253 at a time. A subscriber that takes none closes them with the sample. Otherwise as
-    /// [`Publisher::publish_to`]; a publisher with a [history](PublisherBuilder::history) keeps the message without them.
+    /// Publishes a message with descriptors and regions attached. Otherwise as [`Publisher::publish_to`]; a publisher with a
+    /// [history](PublisherBuilder::history) keeps the message without them.
     ///
-    /// The descriptors of a message count as a part of it: where the kernel has no room for them, the subscriber has none.
+    /// Each subscriber gets duplicates of the descriptors ([`Sample::take_descriptors`](super::Sample::take_descriptors)); those
+    /// given here stay open. Any number of them: they travel 253 at a time. A region is not copied: subscribers map its memory
+    /// ([`Sample::take_regions`](super::Sample::take_regions)). Up to 16 to a message. What a subscriber does not take is closed with the sample.
+    ///
+    /// What is attached counts as a part of the message: where the kernel has no room for it, the subscriber has none. For
+    /// subscribers on other hosts and in queue groups regions are copied, and are within `max_message_bytes` together with the message.
     ///
     /// # Errors
-    /// [`PublishError`]; the message went to nobody then. [`PublishError::CannotAttach`]: one of the subscribers is on another
-    /// host, in a queue group, or has a policy by which older messages give way.
+    /// [`PublishError`]; the message went to nobody then. [`PublishError::CannotAttach`]: descriptors, and one of the subscribers is on
+    /// another host or in a queue group, or anything, and one has a policy by which older messages give way.
     ///
     /// ```no_run
     /// use std::fs::File;
     /// use std::os::fd::AsFd;
     ///
-    /// use ringmain::{Client, message::Bytes};
+    /// use ringmain::{Attachment, Client, Region, message::Bytes};
     ///
     /// let client = Client::connect("demo")?;
     /// let mut publisher = client.publisher::<Bytes>("logs/*").open()?;
     /// let topic = publisher.resolve("logs/today")?;
     /// let file = File::open("/var/log/syslog")?;
-    /// publisher.publish_with_descriptors(&topic, Bytes::new(b"syslog"), &[file.as_fd()])?;
+    /// let index = Region::new(1 << 20)?.share();
+    /// let attached = [Attachment::Descriptor(file.as_fd()), Attachment::Region(&index)];
+    /// publisher.publish_with(&topic, Bytes::new(b"syslog"), &attached)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn publish_with_descriptors(
+    pub fn publish_with(
         &mut self,
         topic: &ResolvedTopic,
         message: &T,
-        descriptors: &[BorrowedFd<'_>],
+        attached: &[Attachment<'_>],
     ) -> Result<Delivery, PublishError> {
         let id = self.id_of(topic)?;
-        if descriptors.is_empty() {
+        if attached.is_empty() {
             return self.outbound.publish(id, message, Patience::Policy);
         }
-        self.outbound.publish_attached(id, message, |first| {
-            let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned);
-            let copies = copies.collect::<Result<_, _>>();
-            let copies = copies.map_err(PublishError::Descriptor)?;
-            Ok(Attached::descriptors(first, copies))
-        })
+        let (mut descriptors, mut regions) = (Vec::new(), Vec::new());
+        for attachment in attached {
+            match attachment {
+                Attachment::Descriptor(descriptor) => {
+                    let copy = descriptor.try_clone_to_owned();
+                    descriptors.push(copy.map_err(PublishError::Descriptor)?);
+                }
+                Attachment::Region(region) => regions.push((*region).clone()),
+            }
+        }
+        self.outbound
+            .publish_attached(id, message, descriptors, regions)
     }
 
     /// What was declared: topics that this one includes can be published to.

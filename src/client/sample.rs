@@ -6,14 +6,17 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use crate::lane::MappedRegion;
 use crate::lane::{CannotHold, Hold};
 use crate::message::{MessageType, Timestamp, ViewError};
 use crate::topic::Topic;
 
+use super::held::HoldError;
 use super::inbound::{InLane, Origin};
 use super::subscriber::Receive;
 
@@ -130,11 +133,25 @@ impl<'a, T: Receive + ?Sized> Sample<'a, T> {
         self.lane.origin() == Origin::Inherited
     }
 
-    /// The descriptors that its publisher [attached](super::Publisher::publish_with_descriptors) to it, in the same order;
+    /// The descriptors that its publisher [attached](super::Publisher::publish_with) to it, in the same order;
     /// they are closed on exec. The first call gives them, later ones nothing; what nobody takes is closed.
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        let attachments = self.lane.take_attachments();
-        attachments.map_or_else(Vec::new, |attachments| attachments.descriptors)
+        let attachments = self.lane.attachments();
+        attachments.map_or_else(Vec::new, |attachments| {
+            mem::take(&mut attachments.descriptors)
+        })
+    }
+
+    /// The regions that its publisher [attached](super::Publisher::publish_with) to it, in the same order, mapped; copies, if it is on
+    /// another host. They outlive the sample, the subscriber and the publisher, which does not write them again before they
+    /// are dropped, in whatever order. The first call gives them, later ones nothing.
+    ///
+    /// Of each publisher 48 regions and messages together can be held at a time.
+    ///
+    /// # Errors
+    /// [`HoldError`]; none was taken then, and another call may give them.
+    pub fn take_regions(&mut self) -> Result<Vec<MappedRegion>, HoldError> {
+        Ok(self.lane.take_regions()?)
     }
 
     /// The type that its publisher declared.

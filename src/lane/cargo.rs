@@ -1,19 +1,27 @@
 //! What goes by a lane's courier: memory that records refer to, descriptors that are attached to messages.
 //!
-//! A label is 16 bytes, two numbers, little-endian: what it is (1 memory, 2 descriptors), its number; behind that the
-//! name of the memory, if it has one. The publisher sends before it commits the record that refers to it, so whoever finds
+//! A label is 16 bytes, two numbers, little-endian: what it is (1 memory, 2 descriptors, 3 a region), its number; behind that
+//! the name of the memory, if it has one. The publisher sends before it commits the record that refers to it, so whoever finds
 //! the record finds it here. Memory is known until a record says that it is given up; descriptors belong to one message,
-//! and come in the order of messages.
+//! and come in the order of messages. Of regions each side keeps those in mind that went last: the same, for both see one order.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::segment::{ForeignSegment, Kind, MemoryOptions, SegmentError, SegmentHandle};
 use crate::wake::{CourierError, CourierReceiver, CourierSender, Parcel};
 
+use super::SharedRegion;
+
 /// The publisher's end.
-pub struct CargoSender(CourierSender);
+pub struct CargoSender {
+    courier: CourierSender,
+    /// The regions that were sent last.
+    regions: Mutex<VecDeque<u64>>,
+}
 
 /// The subscriber's end.
 pub struct CargoReceiver {
@@ -22,6 +30,8 @@ pub struct CargoReceiver {
     memory: HashMap<u64, Memory>,
     /// Descriptors that have come, with their numbers, which rise.
     descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
+    /// The regions that have come last.
+    regions: VecDeque<(u64, Memory)>,
     /// What is asked of memory that is mapped.
     options: MemoryOptions,
 }
@@ -29,6 +39,27 @@ pub struct CargoReceiver {
 enum Memory {
     Handle(SegmentHandle),
     Mapped(Arc<ForeignSegment>),
+}
+
+impl Memory {
+    /// Mapped, if it was not before.
+    fn map(
+        &mut self,
+        kind: Kind,
+        max_len: u64,
+        options: MemoryOptions,
+    ) -> Result<Arc<ForeignSegment>, CargoError> {
+        let handle = match self {
+            Self::Mapped(mapped) => return Ok(mapped.clone()),
+            // What is no memory is none the second time either: the lane ends.
+            Self::Handle(handle) => mem::replace(handle, SegmentHandle::Named(String::new())),
+        };
+        let segment = ForeignSegment::open(handle, kind, max_len)?;
+        segment.settle(options)?;
+        let mapped = Arc::new(segment);
+        *self = Self::Mapped(mapped.clone());
+        Ok(mapped)
+    }
 }
 
 /// Why a record refers to something that is not there. The lane has to end.
@@ -92,13 +123,40 @@ pub enum CargoError {
 impl CargoSender {
     /// The publisher's end of a lane with this courier.
     pub fn new(courier: CourierSender) -> Self {
-        Self(courier)
+        Self {
+            courier,
+            regions: Mutex::default(),
+        }
+    }
+
+    /// Sends a region, unless the subscriber has it. Whether it does then; does not block.
+    ///
+    /// # Errors
+    /// [`CourierError::System`]: the subscriber is gone, or this process has no descriptor to spare.
+    pub fn send_region(&self, region: &SharedRegion) -> Result<bool, CourierError> {
+        let number = region.number();
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        if regions.contains(&number) {
+            return Ok(true);
+        }
+        let handle = region.handle().map_err(|error| CourierError::System {
+            call: "dup",
+            source: io::Error::other(error),
+        })?;
+        let sent = self.send_handle(REGION, number, &handle)?;
+        if sent {
+            regions.push_back(number);
+            if regions.len() > KEPT_REGIONS {
+                regions.pop_front();
+            }
+        }
+        Ok(sent)
     }
 
     /// Whether nobody is left who could have got something: the process at the other end has exited, or has given back all that
     /// came in this lane. Stays so. Does not block.
     pub fn is_hung_up(&self) -> bool {
-        self.0.is_hung_up()
+        self.courier.is_hung_up()
     }
 
     /// Sends memory of the number `number`. Whether there was room; does not block.
@@ -106,11 +164,20 @@ impl CargoSender {
     /// # Errors
     /// [`CourierError::System`]: the subscriber is gone.
     pub fn send_memory(&self, number: u64, handle: &SegmentHandle) -> Result<bool, CourierError> {
+        self.send_handle(MEMORY, number, handle)
+    }
+
+    fn send_handle(
+        &self,
+        what: u64,
+        number: u64,
+        handle: &SegmentHandle,
+    ) -> Result<bool, CourierError> {
         let (name, descriptor) = match handle {
             SegmentHandle::Descriptor(descriptor) => (&[][..], Some(descriptor.as_fd())),
             SegmentHandle::Named(name) => (name.as_bytes(), None),
         };
-        self.send(MEMORY, number, name, descriptor.as_slice())
+        self.send(what, number, name, descriptor.as_slice())
     }
 
     /// Sends descriptors, at most [`MAX_ATTACHED`](crate::wake::MAX_ATTACHED), under a number above those of all before.
@@ -137,7 +204,7 @@ impl CargoSender {
         label.extend_from_slice(&what.to_le_bytes());
         label.extend_from_slice(&number.to_le_bytes());
         label.extend_from_slice(name);
-        self.0.send(&label, descriptors)
+        self.courier.send(&label, descriptors)
     }
 }
 
@@ -149,6 +216,27 @@ impl CargoReceiver {
             memory: HashMap::new(),
             descriptors: VecDeque::new(),
             options: MemoryOptions::default(),
+            regions: VecDeque::new(),
+        }
+    }
+
+    /// The region of this number, mapped when it is asked for first.
+    ///
+    /// # Errors
+    /// Any of [`CargoError`].
+    pub fn region(&mut self, number: u64) -> Result<Arc<ForeignSegment>, CargoError> {
+        loop {
+            let mut regions = self.regions.iter_mut().rev();
+            if let Some((_, memory)) = regions.find(|(found, _)| *found == number) {
+                return memory.map(Kind::Region, MOST_REGION_BYTES, self.options);
+            }
+            // One by one: those behind it may drive it out.
+            if !self.take_one_in()? {
+                return Err(CargoError::Missing {
+                    what: "region",
+                    number,
+                });
+            }
         }
     }
 
@@ -174,22 +262,13 @@ impl CargoReceiver {
         if !self.memory.contains_key(&number) {
             self.take_in()?;
         }
-        let mapped = match self.memory.remove(&number) {
-            Some(Memory::Mapped(mapped)) => mapped,
-            Some(Memory::Handle(handle)) => {
-                let segment = ForeignSegment::open(handle, kind, max_len)?;
-                segment.settle(self.options)?;
-                Arc::new(segment)
-            }
-            None => {
-                return Err(CargoError::Missing {
-                    what: "memory",
-                    number,
-                });
-            }
-        };
-        self.memory.insert(number, Memory::Mapped(mapped.clone()));
-        Ok(mapped)
+        match self.memory.get_mut(&number) {
+            Some(memory) => memory.map(kind, max_len, self.options),
+            None => Err(CargoError::Missing {
+                what: "memory",
+                number,
+            }),
+        }
     }
 
     /// The memory of this number is given up.
@@ -261,21 +340,28 @@ impl CargoReceiver {
         };
         let name = &label[LABEL_BYTES..];
         let mut descriptors = descriptors;
-        let memory = match (what, descriptors.len(), name.is_empty()) {
+        let handle = match (what, descriptors.len(), name.is_empty()) {
             (DESCRIPTORS, 1.., true) => {
                 self.descriptors.push_back((number, descriptors));
                 return Ok(true);
             }
-            (MEMORY, 1, true) => descriptors.pop().map(SegmentHandle::Descriptor),
-            (MEMORY, 0, false) => String::from_utf8(name.to_vec())
+            (MEMORY | REGION, 1, true) => descriptors.pop().map(SegmentHandle::Descriptor),
+            (MEMORY | REGION, 0, false) => String::from_utf8(name.to_vec())
                 .ok()
                 .map(SegmentHandle::Named),
             _ => None,
         };
+        let memory = Memory::Handle(handle.ok_or(refused)?);
+        if what == REGION {
+            self.regions.push_back((number, memory));
+            if self.regions.len() > KEPT_REGIONS {
+                self.regions.pop_front();
+            }
+            return Ok(true);
+        }
         if self.memory.len() >= MOST_SEGMENTS {
             return Err(CargoError::TooMany);
         }
-        let memory = Memory::Handle(memory.ok_or(refused)?);
         self.memory.insert(number, memory);
         Ok(true)
     }
@@ -283,7 +369,12 @@ impl CargoReceiver {
 
 const MEMORY: u64 = 1;
 const DESCRIPTORS: u64 = 2;
+const REGION: u64 = 3;
 const LABEL_BYTES: usize = 16;
+/// Regions that a subscriber keeps mapped for the next messages, of each lane.
+const KEPT_REGIONS: usize = 16;
+/// The longest region that is mapped: 256 GiB. Its memory is its owner's, whatever it claims.
+const MOST_REGION_BYTES: u64 = 1 << 38;
 /// Pieces of memory that a publisher can make a subscriber know at a time.
 const MOST_SEGMENTS: usize = 4096;
 
@@ -354,7 +445,7 @@ mod tests {
         let with = [null.as_fd()];
         let refused: [(Vec<u8>, &[BorrowedFd<'_>]); 6] = [
             (vec![1; 15], &with),
-            (label(3, b""), &with),
+            (label(4, b""), &with),
             (label(MEMORY, b""), &[]),
             (label(MEMORY, b"name"), &with),
             (label(MEMORY, &[0xff]), &[]),

@@ -5,8 +5,8 @@ use crate::ring::{Ending, Position};
 use crate::topic::Topic;
 
 use super::{
-    Apart, Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, Next, Reader,
-    Snapshot,
+    Apart, Attachments, CannotHold, CopyReader, HistoryReader, Hold, LaneError, MappedRegion, Next,
+    Reader, Snapshot,
 };
 
 /// The subscriber's end of a lane, whatever that lies in.
@@ -79,10 +79,18 @@ impl LaneReader {
         Self::Snapshot(Box::new(snapshot), Some(Box::new(lane)))
     }
 
-    /// What is attached to the message that was found last; once.
-    pub fn take_attachments(&mut self) -> Option<Attachments> {
+    /// The regions that are attached to the message that was found last; once.
+    pub fn take_regions(&mut self) -> Result<Vec<MappedRegion>, CannotHold> {
         match self {
-            Self::Ring(reader) => reader.take_attachments(),
+            Self::Ring(reader) => reader.take_regions(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What is attached to the message that was found last.
+    pub fn attachments(&mut self) -> Option<&mut Attachments> {
+        match self {
+            Self::Ring(reader) => reader.attachments(),
             _ => None,
         }
     }

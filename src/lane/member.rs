@@ -1,12 +1,12 @@
 //! One reader of a ring, as the publisher has it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::counters::LaneSlot;
 use crate::ring::{Position, Tail};
 use crate::wire::LaneId;
 
-use super::{CargoSender, OwnMedium, Peer, PeerCursor, Seat, Seats};
+use super::{CargoSender, OwnMedium, Peer, PeerArea, PeerCursor, Seat, Seats};
 
 /// One reader of a ring, as the publisher has it: the lane to one subscriber.
 pub struct Member {
@@ -17,6 +17,8 @@ pub struct Member {
     pub(super) seat: Option<Seat>,
     /// `None` until the subscriber has answered.
     pub(super) subscriber: Option<Subscriber>,
+    /// Where the subscriber says what it reads and holds; as above.
+    pub(super) area: Arc<OnceLock<Arc<PeerArea>>>,
     pub(super) counters: LaneSlot,
     /// By which descriptors go to the subscriber, where they can.
     pub(super) cargo: Option<Arc<CargoSender>>,
@@ -43,6 +45,7 @@ impl Member {
             name: name.into(),
             seat: None,
             subscriber: None,
+            area: Arc::default(),
             counters,
             cargo: None,
             unsent: 0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::doorbell::Waker;
-use crate::pool::{Chunk, Holds};
+use crate::pool::{Chunk, Holds, Place};
 use crate::ring::{Control, Read};
 use crate::segment::Kind;
 use crate::segment::fork::ProcessMark;
@@ -32,7 +32,12 @@ struct Keeper {
 
 /// A chunk that is kept beyond its record; released when dropped, by any thread.
 pub struct Hold {
+    _kept: Kept,
     _lent: Lent,
+}
+
+/// A place that is kept beyond its record; released when dropped, by any thread.
+pub struct Kept {
     slot: usize,
     keeper: Arc<Keeper>,
 }
@@ -67,14 +72,22 @@ impl PoolReader {
 
     /// Keeps a chunk whose record is not released.
     pub(super) fn hold(&self, lent: Lent) -> Result<Hold, CannotHold> {
+        let kept = self.keep(lent.place)?;
+        Ok(Hold {
+            _kept: kept,
+            _lent: lent,
+        })
+    }
+
+    /// Keeps a place that goes with a record that is not released.
+    pub(super) fn keep(&self, place: Place) -> Result<Kept, CannotHold> {
         // The slots are the parent's.
         if self.keeper.mark.is_forked() {
             return Err(CannotHold::Forked);
         }
-        let slot = self.keeper.holds.take(lent.place);
+        let slot = self.keeper.holds.take(place);
         let slot = slot.ok_or(CannotHold::UsedUp)?;
-        Ok(Hold {
-            _lent: lent,
+        Ok(Kept {
             slot,
             keeper: self.keeper.clone(),
         })
@@ -100,7 +113,7 @@ pub(super) fn find(
     Lent::new(chunk, segment).ok_or(bounds)
 }
 
-impl Drop for Hold {
+impl Drop for Kept {
     fn drop(&mut self) {
         let Keeper {
             holds,

@@ -11,7 +11,7 @@ use super::{CargoSender, PeerArea};
 
 /// A publisher's pool.
 pub struct PoolWriter {
-    account: Pool<PeerArea, Arc<CargoSender>>,
+    account: Pool<Arc<PeerArea>, Arc<CargoSender>>,
     segments: BTreeMap<SegmentId, Arc<Segment>>,
     options: SegmentOptions,
     /// Chunks that were given since idle segments were looked for.
@@ -161,7 +161,7 @@ impl PoolWriter {
     }
 
     /// The subscriber of a lane has answered.
-    pub fn attach(&mut self, lane: &PoolLane, area: PeerArea) {
+    pub fn attach(&mut self, lane: &PoolLane, area: Arc<PeerArea>) {
         self.account.watch(&lane.ring, lane.reader, area);
     }
 

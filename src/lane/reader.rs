@@ -531,6 +531,3 @@ impl Reader {
 pub(super) fn cargo_error(error: &CargoError) -> LaneError {
     LaneError::Cargo(crate::wire::reason(error))
 }
-
-/// Bytes of the longest record that says what is attached.
-const LONGEST_ATTACHED_BYTES: usize = 4096;

@@ -1,6 +1,7 @@
 //! The publisher's end of a lane.
 
 mod pooled;
+mod regions;
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::ring::{
 };
 use crate::topic::MAX_NAME_BYTES;
 
-use super::attached::ENTRY_BYTES;
+use super::attached::LONGEST_BYTES;
 use super::sharing::Leaver;
 use super::stamping::{Stamp, Unstamped};
 use super::{Attached, Member, OwnMedium, PeerCursor, PoolLane};
@@ -386,12 +387,20 @@ impl Writer {
         let Some(attached) = &self.attached else {
             return Ok(());
         };
+        // Where several read the ring, all can be sent something.
+        if self.first.cargo.is_none() {
+            let record = attached.copied_record();
+            return self.producer.stage_copy(Kind::Attachments, &record, 0);
+        }
         let record = attached.record();
         self.producer.stage_copy(Kind::Attachments, &record, 0)?;
         let mut all_sent = true;
         for member in std::iter::once(&mut self.first).chain(&mut self.others) {
             let Some(cargo) = &member.cargo else { continue };
             // Where the subscriber is gone, so is the room.
+            for region in attached.regions() {
+                all_sent &= cargo.send_region(region).unwrap_or(false);
+            }
             member.unsent = attached
                 .send(cargo, member.unsent)
                 .map_err(|_| NoRoom::Full)?;
@@ -420,8 +429,10 @@ impl Writer {
     #[inline]
     fn commit<S: Stamp>(&mut self, topic: TopicRef<'_, S>, messages: usize, len_bytes: usize) {
         self.producer.commit();
-        self.attached = None;
         let position = self.producer.committed();
+        if let Some(attached) = self.attached.take() {
+            self.show(&attached, position);
+        }
         let messages = messages as u64;
         self.first.counters.messages(messages, len_bytes, position);
         for member in &self.others {
@@ -449,5 +460,5 @@ impl Drop for Writer {
 /// together, so a ring holds twice as much as the longest message *and* these.
 pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES)
     + record_bytes(MAX_NAME_BYTES)
-    + record_bytes(ENTRY_BYTES)
+    + record_bytes(LONGEST_BYTES)
     + Timestamp::BYTES;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::HOLDS;
 use super::space::Part;
+use super::{HOLDS, Place};
 use crate::sync::{AtomicU64, Site};
 
 /// What the publisher sees of a reader. All of it may be written by the reader at any time.
@@ -17,6 +17,20 @@ pub trait Watch {
     fn left(&self) -> [&AtomicU64; 2];
     /// The word of a hold slot, below [`HOLDS`].
     fn slot(&self, index: usize) -> &AtomicU64;
+}
+
+impl<W: Watch> Watch for Arc<W> {
+    fn cursor(&self) -> &AtomicU64 {
+        W::cursor(self)
+    }
+
+    fn left(&self) -> [&AtomicU64; 2] {
+        W::left(self)
+    }
+
+    fn slot(&self, index: usize) -> &AtomicU64 {
+        W::slot(self, index)
+    }
 }
 
 /// How the kernel tells of a reader, also of one that has not said yet where its words are.
@@ -232,24 +246,46 @@ impl<W: Watch, P> Reader<W, P> {
         let Some(watch) = self.watch.as_ref().filter(|_| !self.gone) else {
             return if self.gone { u64::MAX } else { 0 };
         };
-        // Partner: the release in `leave`.
-        let left = |word: &AtomicU64| Site::LeftLoad.load_acquire(word) != 0;
-        if watch.left().into_iter().any(left) {
-            return u64::MAX;
-        }
-        // Partner: the release in `Consumer::publish`; what was read is read, what is held is in its slot. A peer's word: it
-        // can lie about itself only.
-        let cursor = Site::ChunkCursorLoad.load_acquire(watch.cursor());
-        self.seen = self.seen.max(cursor);
+        self.seen = self.seen.max(come_to(watch));
         self.seen
     }
 
     /// What stands in its slots. As a rule that is nothing.
     fn names(&self) -> impl Iterator<Item = u64> {
         let watch = self.watch.iter().filter(|_| !self.gone);
-        let slots = watch.flat_map(|watch| (0..HOLDS).map(|index| watch.slot(index)));
-        // Partner: the releases in `Holds`; what stood here before is read no more.
-        let words = slots.map(|slot| Site::HoldLoad.load_acquire(slot));
-        words.filter(|word| *word != 0)
+        watch.flat_map(held)
     }
+}
+
+/// Whether a reader reads a place no more that goes with the record that ends here, and never will. `None` is one that has not said where
+/// its words are.
+pub fn is_done(
+    watch: Option<&impl Watch>,
+    presence: &impl Presence,
+    place: Place,
+    end: u64,
+) -> bool {
+    // Cursor first, then slots: as in `Ring::look`.
+    let has_passed = |watch| come_to(watch) >= end && !held(watch).any(|word| word == place.word());
+    watch.is_some_and(has_passed) || presence.is_gone()
+}
+
+/// Up to here a reader reads no more.
+fn come_to(watch: &impl Watch) -> u64 {
+    // Partner: the release in `leave`.
+    let left = |word: &AtomicU64| Site::LeftLoad.load_acquire(word) != 0;
+    if watch.left().into_iter().any(left) {
+        return u64::MAX;
+    }
+    // Partner: the release in `Consumer::publish`; what was read is read, what is held is in its slot. A peer's word: it
+    // can lie about itself only.
+    Site::ChunkCursorLoad.load_acquire(watch.cursor())
+}
+
+/// What a reader holds.
+fn held(watch: &impl Watch) -> impl Iterator<Item = u64> {
+    let slots = (0..HOLDS).map(|index| watch.slot(index));
+    // Partner: the releases in `Holds`; what stood here before is read no more.
+    let words = slots.map(|slot| Site::HoldLoad.load_acquire(slot));
+    words.filter(|word| *word != 0)
 }

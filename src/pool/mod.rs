@@ -30,7 +30,7 @@ use ledger::Ledger;
 use space::{Part, Space};
 
 pub use holds::{HOLDS, Holds, Slots, leave};
-pub use ledger::{ChunkKey, Presence, RingKey, Watch};
+pub use ledger::{ChunkKey, Presence, RingKey, Watch, is_done};
 pub use place::{CHUNK_ALIGN_BYTES, Chunk, Place, SegmentId};
 pub use space::{Plan, Shortage};
 

@@ -34,6 +34,12 @@ impl Place {
         Self { segment, unit }
     }
 
+    /// That of a region, which is no part of a pool. Another one can have the same, which then is taken for held with it.
+    pub fn of_region(number: u64) -> Self {
+        let segment = FIRST_REGION + number % u64::from(u32::MAX / 2 - 1);
+        Self::new(segment as SegmentId, 0)
+    }
+
     /// Offset in the segment's data, in bytes.
     pub const fn offset_bytes(self) -> u64 {
         self.unit as u64 * CHUNK_ALIGN_BYTES
@@ -76,6 +82,8 @@ impl Chunk {
 
 /// All chunks begin at a multiple of this many bytes.
 pub const CHUNK_ALIGN_BYTES: u64 = 64;
+/// Above what any pool numbers its segments.
+const FIRST_REGION: u64 = 1 << 31;
 /// So that the word of a place is never 0, nor too long.
 pub(super) const LAST_SEGMENT: SegmentId = u32::MAX - 1;
 

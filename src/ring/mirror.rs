@@ -165,8 +165,8 @@ impl<S: Read> Tail<S> {
                     position: self.position.0,
                 });
             }
-            // A gap, a topic and a pad before each of them are the most that a producer puts before a message.
-            if before_message > 5 {
+            // A gap, a topic, attachments and a pad before each of them are the most that a producer puts before a message.
+            if before_message > 7 {
                 return Err(Violation::Prelude {
                     position: self.position.0,
                 });

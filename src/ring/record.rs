@@ -68,7 +68,7 @@ impl Kind {
 
     /// Whether all that it says lies in the ring, so that it can be carried over to another one.
     pub const fn is_contained(self) -> bool {
-        !self.is_pooled() && !matches!(self, Self::Attachments | Self::Retire | Self::Switch)
+        !self.is_pooled() && !matches!(self, Self::Retire | Self::Switch)
     }
 
     /// Whether the consumer passes over it by itself.

@@ -7,6 +7,7 @@ mod lending;
 mod looker;
 mod many_async;
 mod quiet;
+mod region_holder;
 mod remote;
 mod seeded;
 mod visit;
@@ -52,6 +53,9 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("lender", [address, topic, count, len]) => {
             let (count, len) = (count.parse().unwrap(), len.parse().unwrap());
             lending::lender(address, topic, count, len, script);
+        }
+        ("region-holder", [address, pattern]) => {
+            region_holder::region_holder(address, pattern, script);
         }
         ("keeper", [address, topic]) => looker::keeper(address, topic, script),
         ("looker", [address, topic]) => looker::looker(address, topic, script),

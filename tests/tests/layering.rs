@@ -67,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "src/lane/pool_tests.rs",
     "src/lane/reader.rs",
     "src/lane/reader/run.rs",
+    "src/lane/region.rs",
     "src/lane/writer.rs",
     "src/message/allocations.rs",
     "src/message/any_bits.rs",

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use ringmain::Attachment::Descriptor;
 use ringmain::message::Bytes;
 use ringmain::{GapCause, Overflow, PublishError, Publisher, RecvError, Subscriber};
 use ringmain_tests::{Bus, eventually, on_each_local_transport, on_each_transport_of_processes};
@@ -42,12 +43,12 @@ fn b5_descriptors_arrive_with_their_message() {
         file.write_all(b"content").unwrap();
         let null = File::open("/dev/null").unwrap();
         publisher.publish_to(&topic, Bytes::new(b"0")).unwrap();
-        let attached = [null.as_fd(), file.as_fd()];
-        let delivery = publisher.publish_with_descriptors(&topic, Bytes::new(b"1"), &attached);
+        let attached = [Descriptor(null.as_fd()), Descriptor(file.as_fd())];
+        let delivery = publisher.publish_with(&topic, Bytes::new(b"1"), &attached);
         assert_eq!(delivery.unwrap().lanes, 1);
         publisher.publish_to(&topic, Bytes::new(b"2")).unwrap();
         publisher
-            .publish_with_descriptors(&topic, Bytes::new(b"3"), &[])
+            .publish_with(&topic, Bytes::new(b"3"), &[])
             .unwrap();
 
         let mut taken = Vec::new();
@@ -76,7 +77,7 @@ fn b5_each_subscriber_gets_its_own() {
         let topic = publisher.resolve("files/a").unwrap();
         let (kept, attached) = pipe();
         let delivery =
-            publisher.publish_with_descriptors(&topic, Bytes::new(b""), &[attached.as_fd()]);
+            publisher.publish_with(&topic, Bytes::new(b""), &[Descriptor(attached.as_fd())]);
         assert_eq!(delivery.unwrap().lanes, 2);
         drop(attached);
         let mut taken = Vec::new();
@@ -98,9 +99,9 @@ fn b5_more_than_the_kernel_takes_at_a_time() {
         let topic = publisher.resolve("files/a").unwrap();
         let null = File::open("/dev/null").unwrap();
         for count in [253, 254, 600] {
-            let attached = vec![null.as_fd(); count];
+            let attached = vec![Descriptor(null.as_fd()); count];
             publisher
-                .publish_with_descriptors(&topic, Bytes::new(b""), &attached)
+                .publish_with(&topic, Bytes::new(b""), &attached)
                 .unwrap();
             assert_eq!(subscriber.recv().unwrap().take_descriptors().len(), count);
         }
@@ -115,7 +116,7 @@ fn b5_what_nobody_takes_is_closed() {
         let (kept, attached) = pipe();
         let message = Bytes::new(b"");
         publisher
-            .publish_with_descriptors(&topic, message, &[attached.as_fd()])
+            .publish_with(&topic, message, &[Descriptor(attached.as_fd())])
             .unwrap();
         drop(attached);
         drop(subscriber.recv().unwrap());
@@ -133,10 +134,10 @@ fn b5_a_slow_subscriber_loses_messages_with_their_descriptors_or_none() {
         let (mut kept, mut dropped) = (Vec::new(), 0);
         for number in 0..2000_u32 {
             let (end, attached) = pipe();
-            let delivery = publisher.publish_with_descriptors(
+            let delivery = publisher.publish_with(
                 &topic,
                 Bytes::new(&number.to_le_bytes()),
-                &[attached.as_fd()],
+                &[Descriptor(attached.as_fd())],
             );
             dropped += u64::from(delivery.unwrap().dropped);
             kept.push(end);
@@ -170,7 +171,7 @@ fn b5_a_slow_subscriber_loses_messages_with_their_descriptors_or_none() {
         eventually("what was dropped is closed", || kept.iter().all(is_hung_up));
         let (end, attached) = pipe();
         publisher
-            .publish_with_descriptors(&topic, Bytes::new(b"last"), &[attached.as_fd()])
+            .publish_with(&topic, Bytes::new(b"last"), &[Descriptor(attached.as_fd())])
             .unwrap();
         let mut sample = subscriber.recv().unwrap();
         assert_eq!(
@@ -213,8 +214,8 @@ fn refused(
     let mut publisher = publishing.publisher::<Bytes>("files/*").open().unwrap();
     let topic = publisher.resolve("files/a").unwrap();
     let null = File::open("/dev/null").unwrap();
-    let attached: [BorrowedFd<'_>; 1] = [null.as_fd()];
-    let result = publisher.publish_with_descriptors(&topic, Bytes::new(b"no"), &attached);
+    let attached = [Descriptor(null.as_fd())];
+    let result = publisher.publish_with(&topic, Bytes::new(b"no"), &attached);
     let Err(PublishError::CannotAttach { receiver }) = result else {
         panic!("{result:?}");
     };

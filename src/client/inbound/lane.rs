@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::error::{LaneFault, RecvError};
 use crate::client::gap::{Gap, GapCause};
-use crate::lane::{Attachments, CursorPage, LaneReader};
+use crate::lane::{Attachments, CannotHold, CursorPage, LaneReader, MappedRegion};
 use crate::message::MessageType;
 use crate::ring::Ending;
 use crate::segment::fork::ProcessMark;
@@ -116,8 +116,12 @@ impl InLane {
         &self.reader
     }
 
-    pub(in crate::client) fn take_attachments(&mut self) -> Option<Attachments> {
-        self.reader.take_attachments()
+    pub(in crate::client) fn take_regions(&mut self) -> Result<Vec<MappedRegion>, CannotHold> {
+        self.reader.take_regions()
+    }
+
+    pub(in crate::client) fn attachments(&mut self) -> Option<&mut Attachments> {
+        self.reader.attachments()
     }
 
     #[inline]

@@ -1,28 +1,36 @@
 //! Publishing a message with something attached.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::lane::Attached;
-use crate::message::Message;
+use crate::lane::{Attached, MOST_REGIONS, SharedRegion};
+use crate::message::{EncodeError, Message};
 
 use super::{Delivery, OutLane, Outbound, Patience, PublishError, To, Way};
 
 impl Outbound {
-    /// Publishes a message with this attached.
+    /// Publishes a message with these attached.
     pub(in crate::client) fn publish_attached<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
-        attach: impl FnOnce(u64) -> Result<Attached, PublishError>,
+        descriptors: Vec<OwnedFd>,
+        regions: Vec<SharedRegion>,
     ) -> Result<Delivery, PublishError> {
         if self.mark.is_forked() {
             return Err(PublishError::Forked);
         }
         self.sync();
         self.serve_waiting(Patience::Policy);
-        let attached = attach(self.next_parcel)?;
+        if regions.len() > MOST_REGIONS {
+            return Err(PublishError::TooManyRegions {
+                count: regions.len(),
+                limit: MOST_REGIONS,
+            });
+        }
+        let attached = Attached::new(self.next_parcel, descriptors, regions);
         self.next_parcel = attached.next();
         self.attached = Some(Arc::new(attached));
         let delivery = self.serve(id, message, Patience::Policy, To::Rest(0), Way::Any);
@@ -36,19 +44,32 @@ impl Outbound {
     }
 }
 
-/// Attaches this to the next message of these lanes; `copies` is somebody who takes the topic, too, but nothing attached.
+/// Attaches this to the next message of these lanes; `copies` is somebody who takes the topic, too, but nothing attached. `limit`
+/// is that of a message together with regions where those are copied.
 pub(super) fn attach_to_next<'a>(
     attached: &Arc<Attached>,
     lanes: &mut Slab<OutLane>,
     keys: impl Iterator<Item = &'a usize> + Clone,
     copies: Option<&str>,
+    message_bytes: impl FnOnce() -> Result<usize, EncodeError>,
+    limit: usize,
 ) -> Result<(), PublishError> {
     let mut ours = keys.clone();
-    let cannot = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
-    let cannot = cannot.or(copies);
-    if let Some(receiver) = cannot {
+    let copied = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
+    if let Some(receiver) = copied.filter(|_| attached.has_descriptors()).or(copies) {
         let receiver = receiver.to_owned();
         return Err(PublishError::CannotAttach { receiver });
+    }
+    if let Some(receiver) = copied {
+        let len = attached.copied_bytes() + message_bytes()?;
+        if len > limit {
+            let receiver = receiver.to_owned();
+            return Err(PublishError::TooMuchAttached {
+                receiver,
+                len,
+                limit,
+            });
+        }
     }
     for key in keys {
         let writer = &mut lanes[*key].writer;

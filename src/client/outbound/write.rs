@@ -122,7 +122,9 @@ impl Outbound {
         if let Some(attached) = &self.attached {
             let keys = keys.iter().chain(groups.iter().flatten());
             let copies = self.copies.any(slot.topic());
-            attach_to_next(attached, &mut self.lanes, keys, copies)?;
+            let scratch = &mut self.scratch;
+            let len = || message.encoded_len(scratch);
+            attach_to_next(attached, &mut self.lanes, keys, copies, len, limit)?;
         }
         let mut delivery = Delivery {
             lanes: served,
