@@ -151,9 +151,8 @@ fn b2_descriptors_go_with_large_messages() {
         let null = File::open("/dev/null").unwrap();
         for (number, len) in (0..).zip([100, 100_000, 100, MIB]) {
             let message = frame(number, len);
-            let attached = vec![null.as_fd(); number as usize];
-            let delivery =
-                publisher.publish_with_descriptors(&topic, Bytes::new(&message), &attached);
+            let attached = vec![ringmain::Attachment::Descriptor(null.as_fd()); number as usize];
+            let delivery = publisher.publish_with(&topic, Bytes::new(&message), &attached);
             assert_eq!(delivery.unwrap().lanes, 1);
             let mut sample = subscriber.recv().unwrap();
             assert_eq!(check_frame(&sample), number);
