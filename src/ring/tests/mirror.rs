@@ -287,8 +287,8 @@ fn what_is_not_contained_in_a_ring_is_carried_nowhere() {
     for kind in [
         Kind::Pooled,
         Kind::StampedPooled,
-        Kind::Attachments,
         Kind::Retire,
+        Kind::Switch,
     ] {
         let mut rings = Mirrored::new();
         rings.producer.stage_copy(kind, &[0; 48], 1).unwrap();
