@@ -47,6 +47,7 @@ fn sixteen_subscribers_with_equal_streams_get_all_from_one_ring() {
         let client = bus.client("publisher");
         let mut publisher = client
             .publisher::<Tick>("t")
+            .max_message_bytes(200)
             .ring_bytes(4 << 20)
             .open()
             .unwrap();
@@ -104,6 +105,7 @@ fn rings_are_not_shared_where_that_is_not_wanted_or_streams_differ() {
         assert_eq!(rings(2 << 20), 2);
         let mut publisher = client
             .publisher::<Bytes>("t")
+            .max_message_bytes(200)
             .ring_bytes(1 << 20)
             .open()
             .unwrap();

@@ -337,6 +337,8 @@ impl Outbound {
         if !self.waits.groups.is_empty() {
             self.expire_groups(&mut lanes, waited);
         }
+        // Some may have parted from others.
+        lanes.append(&mut self.waits.lanes);
         // Its memory is kept for the next time.
         self.waits.lanes = lanes;
         let deadlines = self.waits.lanes.iter().map(|waiting| waiting.deadline);
@@ -397,6 +399,25 @@ impl Outbound {
                 .is_some_and(|lane| lane.ring == waiting.ring)
                 && self.try_again(waiting, waited);
         }
+        // Whoever is not written for any more is not waited for by those who can part from it.
+        if waited < waiting.deadline
+            && lane.writer.is_held_by_leaver()
+            && let Some(key) = self.split_ahead(waiting.key)
+        {
+            if key == waiting.key {
+                return self.try_again(waiting, waited);
+            }
+            if !self.write_kept(key) {
+                let ring = self.lanes[key].ring;
+                self.waits.lanes.push(Waiting {
+                    key,
+                    ring,
+                    ..*waiting
+                });
+            }
+            return true;
+        }
+        let lane = &mut self.lanes[waiting.key];
         if waited >= waiting.deadline && waiting.group.is_none() {
             if waiting.stalls {
                 lane.stalled_at = Some(lane.writer.reader_position());
