@@ -199,6 +199,7 @@ fn each_ring_may_pin_its_share_and_one_chunk_however_long() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the accounts of large segments are long")]
 fn segments_double_and_long_payloads_have_their_own() {
     let mut pool = Grown::new(1 << 40);
     let mut plan = |len| {
