@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn words_that_no_producer_stores_are_refused() {
-        for word in [10, 0xff, 0x201, 0x0100_0001, 1 << 31 | 1] {
+        for word in [11, 0xff, 0x201, 0x0100_0001, 1 << 31 | 1] {
             assert_eq!(parse_commit_word(word), None, "{word:#x}");
         }
         assert_eq!(
