@@ -10,13 +10,15 @@ use crate::{
 };
 
 const LEN_BYTES: usize = 16;
+/// Room is kept in it for switches.
+const CAPACITY: usize = 256;
 
 /// Explores one that moves while the other one loses something.
 pub fn run() {
     explore(3, || {
         let (mut producer, moves, _) = ends();
         assert!(append(&mut producer, 0, LEN_BYTES));
-        let other = LoomRing::new();
+        let other = LoomRing::with_capacity(CAPACITY);
         let writer = thread::spawn({
             let other = other.clone();
             move || {
@@ -35,7 +37,7 @@ pub fn run_over() {
     explore(3, || {
         let (mut producer, moves, stays) = ends();
         assert!(append(&mut producer, 0, LEN_BYTES));
-        let other = LoomRing::new();
+        let other = LoomRing::with_capacity(CAPACITY);
         let mut moved = producer
             .move_to(other.clone(), bit(1))
             .expect("there is room");
@@ -43,7 +45,7 @@ pub fn run_over() {
         // Behind the message and the switch.
         stays.word().store(48, Ordering::Relaxed);
         let writer = thread::spawn(move || {
-            for number in 2..5 {
+            for number in 2..9 {
                 while !append(&mut producer, number, LEN_BYTES) {
                     thread::yield_now();
                 }
@@ -56,7 +58,7 @@ pub fn run_over() {
 
 /// A ring with readers in seats 0 and 1: the consumer of the second, the cursor of the first.
 fn ends() -> (LoomProducer, LoomConsumer, LoomCursor) {
-    let ring = LoomRing::new();
+    let ring = LoomRing::with_capacity(CAPACITY);
     let cursors = [LoomCursor::new(), LoomCursor::new()];
     let mut producer: LoomProducer = Producer::new(ring.clone());
     give_seat(&ring, 1, 1);
