@@ -204,14 +204,14 @@ pub enum PublishError {
         /// Name of the subscribing client.
         receiver: String,
     },
-    /// Regions are copied for one of the subscribers, and are too long for that; nothing was published to anybody.
+    /// The regions, or their names where they are not copied, are too long together with the message; nothing was published to anybody.
     #[error(
-        "regions are copied for {receiver}, which is on another host or in a queue group: {len} bytes with the message, this publisher takes {limit}: raise `max_message_bytes`"
+        "{len} bytes are to be sent with what is attached, this publisher takes {limit}: raise `max_message_bytes` (regions are copied for subscribers on other hosts and in queue groups)"
     )]
     TooMuchAttached {
-        /// Name of the subscribing client.
-        receiver: String,
-        /// Bytes of the message with its regions.
+        /// Name of a subscribing client for whom regions are copied.
+        receiver: Option<String>,
+        /// Bytes of the message with what is attached.
         len: usize,
         /// What was declared, in bytes.
         limit: usize,

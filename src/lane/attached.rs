@@ -69,6 +69,11 @@ impl Attached {
         !self.descriptors.is_empty()
     }
 
+    /// Bytes of the record for a lane with a courier, beyond those of descriptors alone.
+    pub fn extra_bytes(&self) -> usize {
+        ENTRY_BYTES * self.regions.len()
+    }
+
     /// Bytes of the record where regions are copied.
     pub fn copied_bytes(&self) -> usize {
         let copied =
@@ -208,8 +213,6 @@ fn entry(record: &mut Vec<u8>, numbers: [u64; 4]) {
 pub const ENTRY_BYTES: usize = 32;
 /// Regions that can be attached to one message.
 pub const MOST_REGIONS: usize = 16;
-/// Bytes of the longest record for a lane with a courier.
-pub const LONGEST_BYTES: usize = ENTRY_BYTES * (MOST_REGIONS + 1);
 const REGION: u64 = 1;
 const DESCRIPTORS: u64 = 2;
 const COPIED: u64 = 3;

@@ -12,7 +12,7 @@ use crate::ring::{
 };
 use crate::topic::MAX_NAME_BYTES;
 
-use super::attached::LONGEST_BYTES;
+use super::attached::ENTRY_BYTES;
 use super::sharing::Leaver;
 use super::stamping::{Stamp, Unstamped};
 use super::{Attached, Member, OwnMedium, PeerCursor, PoolLane};
@@ -460,5 +460,5 @@ impl Drop for Writer {
 /// together, so a ring holds twice as much as the longest message *and* these.
 pub const PRELUDE_BYTES: usize = record_bytes(DropCounts::BYTES)
     + record_bytes(MAX_NAME_BYTES)
-    + record_bytes(LONGEST_BYTES)
+    + record_bytes(ENTRY_BYTES)
     + Timestamp::BYTES;

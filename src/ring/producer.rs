@@ -435,11 +435,13 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             let word = self.storage.control(Control::Water);
             word.store(self.water.crossings(), Ordering::Relaxed);
         }
+        let shared_room = capacity - self.readers.kept_bytes();
         let room = match slowest == self.committed.0 {
             true => capacity,
-            false => capacity - self.readers.kept_bytes(),
+            false => shared_room,
         };
-        self.limit = Position(slowest + self.water.room(capacity).min(room));
+        // What needs more asks each time.
+        self.limit = Position(slowest + self.water.room(capacity).min(shared_room));
         end <= slowest + room
     }
 

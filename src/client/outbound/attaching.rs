@@ -52,7 +52,7 @@ pub(super) fn attach_to_next<'a>(
     keys: impl Iterator<Item = &'a usize> + Clone,
     copies: Option<&str>,
     message_bytes: impl FnOnce() -> Result<usize, EncodeError>,
-    limit: usize,
+    (copied_up_to, limit): (usize, usize),
 ) -> Result<(), PublishError> {
     let mut ours = keys.clone();
     let copied = ours.find_map(|key| lanes[*key].writer.cannot_take_attachments());
@@ -60,13 +60,17 @@ pub(super) fn attach_to_next<'a>(
         let receiver = receiver.to_owned();
         return Err(PublishError::CannotAttach { receiver });
     }
-    if let Some(receiver) = copied {
-        let len = attached.copied_bytes() + message_bytes()?;
-        if len > limit {
-            let receiver = receiver.to_owned();
+    if !attached.regions().is_empty() {
+        let message = message_bytes()?;
+        // A long message lies elsewhere where regions need not be copied.
+        let (len, in_ring) = match copied {
+            Some(_) => (attached.copied_bytes(), message),
+            None => (attached.extra_bytes(), message.min(copied_up_to)),
+        };
+        if len + in_ring > limit {
             return Err(PublishError::TooMuchAttached {
-                receiver,
-                len,
+                receiver: copied.map(str::to_owned),
+                len: len + message,
                 limit,
             });
         }

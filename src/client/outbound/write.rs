@@ -124,7 +124,8 @@ impl Outbound {
             let copies = self.copies.any(slot.topic());
             let scratch = &mut self.scratch;
             let len = || message.encoded_len(scratch);
-            attach_to_next(attached, &mut self.lanes, keys, copies, len, limit)?;
+            let limits = (self.copied_up_to, limit);
+            attach_to_next(attached, &mut self.lanes, keys, copies, len, limits)?;
         }
         let mut delivery = Delivery {
             lanes: served,
