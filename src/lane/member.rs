@@ -8,6 +8,10 @@ use crate::wire::LaneId;
 
 use super::{CargoSender, OwnMedium, Peer, PeerArea, PeerCursor, Seat, Seats};
 
+/// Where the subscriber of a lane says what it reads and holds, once it has answered. Told by whoever gets the answer: who wants to know
+/// need not be the thread that publishes.
+pub type Answer = Arc<OnceLock<Arc<PeerArea>>>;
+
 /// One reader of a ring, as the publisher has it: the lane to one subscriber.
 pub struct Member {
     pub(super) lane: LaneId,
@@ -17,8 +21,7 @@ pub struct Member {
     pub(super) seat: Option<Seat>,
     /// `None` until the subscriber has answered.
     pub(super) subscriber: Option<Subscriber>,
-    /// Where the subscriber says what it reads and holds; as above.
-    pub(super) area: Arc<OnceLock<Arc<PeerArea>>>,
+    pub(super) area: Answer,
     pub(super) counters: LaneSlot,
     /// By which descriptors go to the subscriber, where they can.
     pub(super) cargo: Option<Arc<CargoSender>>,
@@ -71,6 +74,11 @@ impl Member {
     #[inline]
     pub fn lane(&self) -> LaneId {
         self.lane
+    }
+
+    /// What the subscriber answers.
+    pub fn answer(&self) -> Answer {
+        self.area.clone()
     }
 
     /// Name of the subscribing client.

@@ -42,7 +42,7 @@ pub use cursor_page::{CursorArea, CursorPage, PeerArea, PeerCursor, PeerPage};
 pub use history_reader::HistoryReader;
 pub use lane_reader::LaneReader;
 pub use medium::{OwnMedium, PeerMedium};
-pub use member::Member;
+pub use member::{Answer, Member};
 pub use pages::CursorPages;
 pub use parcel::{Parcel, Unpacked, longest_parcel};
 pub use peer::Peer;

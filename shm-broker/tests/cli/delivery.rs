@@ -97,21 +97,21 @@ fn a_publisher_that_never_waits_tells_what_it_did_not_publish() {
         .open()
         .unwrap();
     let mut publisher = bus.spawn(&["pub", "a", "--retry", "never"]);
-    let line = format!("{}\n", "x".repeat(100_000));
-    for _ in 0..50 {
+    let line = format!("{}\n", "x".repeat(3000));
+    for _ in 0..400 {
         publisher.write(&line);
     }
     let complaint = publisher.end().failed(4);
     let count = complaint.split(' ').next().unwrap().parse::<u64>().unwrap();
     assert!(
-        complaint.contains("of 50 messages were not published"),
+        complaint.contains("of 400 messages were not published"),
         "{complaint}"
     );
     let mut got = 0;
     while subscriber.try_recv().unwrap().is_some() {
         got += 1;
     }
-    assert_eq!(got + count, 50);
+    assert_eq!(got + count, 400);
     for retry in ["wake", "yield", "backoff"] {
         bus.run(&["pub", "b", "x", "--retry", retry]).done();
     }

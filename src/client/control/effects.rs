@@ -41,6 +41,7 @@ impl Control {
                     };
                     self.peers.forget(lane);
                     self.looks.remove(&lane);
+                    self.answers.remove(&lane);
                     self.post_writer(publisher, WriterCommand::End { lane, reads_on });
                 }
                 Effect::AddReader(offer) => self.add_reader(*offer),
@@ -134,6 +135,9 @@ impl Control {
             Ok((command, half)) => {
                 self.session.offer(route.lane, half);
                 if let Some(command) = command {
+                    let answer = command.answer(route.lane);
+                    self.answers
+                        .extend(answer.map(|answer| (route.lane, answer)));
                     let command = self.of_member(command, &route);
                     self.enqueue(Post::Writer(port, command));
                 } else {
@@ -187,6 +191,10 @@ impl Control {
         match attach(segment, bell, area, self.shared.options().memory) {
             Ok((area, peer, bell)) => {
                 self.peers.watch(process, lane);
+                if let Some(answer) = self.answers.remove(&lane) {
+                    // Given once.
+                    let _ = answer.set(area.clone());
+                }
                 let command = match self.looks.contains(&lane) {
                     true => WriterCommand::Watch {
                         lane,
@@ -245,6 +253,7 @@ impl Control {
     pub(super) fn refuse(&mut self, lane: LaneId, reason: LaneRefusal) {
         tracing::warn!(lane, %reason, "a lane ends");
         self.peers.forget(lane);
+        self.answers.remove(&lane);
         self.session.refuse(lane, reason);
     }
 

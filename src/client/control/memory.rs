@@ -228,7 +228,7 @@ pub(super) fn attach(
     bell: Descriptor,
     area: u32,
     options: MemoryOptions,
-) -> Result<(PeerArea, Peer, BellSender), String> {
+) -> Result<(Arc<PeerArea>, Peer, BellSender), String> {
     let page = open(segment)
         .and_then(PeerPage::open)
         .map_err(|error| reason(&error))?;
@@ -238,7 +238,7 @@ pub(super) fn attach(
         .ok_or_else(|| format!("it has no area {area}"))?;
     let (bell, copy) = bells(bell)?;
     let peer = Peer::new(bell);
-    Ok((area, peer, copy))
+    Ok((Arc::new(area), peer, copy))
 }
 
 /// Maps the ring that a publisher offers, and takes an area for it.

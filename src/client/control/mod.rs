@@ -16,6 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::lane::Answer;
 use crate::link::{Descriptor, Link, LinkError, Outgoing, Peers, Progress, Received};
 use crate::wake::{BellReceiver, BellSender};
 use crate::wire::{
@@ -45,6 +46,8 @@ pub(super) struct Control {
     peers: Peers,
     /// Lanes by which somebody looks at the history of a publisher.
     looks: HashSet<LaneId>,
+    /// What is to be told of lanes whose subscribers have not answered.
+    answers: HashMap<LaneId, Answer>,
     reach: Reach,
     /// Frames that were given to the link.
     given: u64,
@@ -106,6 +109,7 @@ impl Control {
             given: 0,
             posts: VecDeque::new(),
             looks: HashSet::new(),
+            answers: HashMap::new(),
             joining: Some(joining),
         }
     }
@@ -254,6 +258,7 @@ impl Control {
                     for lane in self.session.close_publisher(id) {
                         self.peers.forget(lane);
                         self.looks.remove(&lane);
+                        self.answers.remove(&lane);
                     }
                 }
                 Command::CloseSubscriber(id) => {

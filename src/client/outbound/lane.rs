@@ -1,9 +1,10 @@
 //! One lane of a publisher.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::doorbell::Sleeper;
-use crate::lane::{Member, OwnMedium, Peer, PeerArea, PeerCursor, ReadsOn, Writer};
+use crate::lane::{Answer, Member, OwnMedium, Peer, PeerArea, PeerCursor, ReadsOn, Writer};
 use crate::ring::{Control, DropCause, Position, Read};
 use crate::topic::{Pattern, Topic};
 use crate::wire::{LaneId, Overflow};
@@ -21,7 +22,7 @@ pub(in crate::client) enum WriterCommand {
     Change(Change),
     Attach {
         lane: LaneId,
-        area: PeerArea,
+        area: Arc<PeerArea>,
         peer: Peer,
     },
     /// Somebody looks at the history.
@@ -70,6 +71,15 @@ impl WriterCommand {
         match self {
             Self::Add(lane) => lane.writer.close_unless_awaited(),
             _ => true,
+        }
+    }
+
+    /// What the subscriber of a new lane answers, where it can map what is not in the ring.
+    pub(in crate::client) fn answer(&self, lane: LaneId) -> Option<Answer> {
+        match self {
+            Self::Add(of) => of.writer.member(lane).map(Member::answer),
+            Self::Join(of) => Some(of.member.answer()),
+            _ => None,
         }
     }
 

@@ -16,6 +16,7 @@ mod retry;
 mod room;
 mod routes;
 mod sharing;
+mod sleeping;
 mod waiting;
 mod waitlist;
 mod write;

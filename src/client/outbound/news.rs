@@ -85,7 +85,7 @@ impl Outbound {
                 WriterCommand::Attach { lane, area, peer } => {
                     let cursor = area.cursor();
                     if let Some(key) = self.key_of(lane) {
-                        self.lanes[key].writer.watch(lane, area, &mut self.pool);
+                        self.lanes[key].writer.watch(area, &mut self.pool);
                     }
                     for (_, other) in &mut self.lanes {
                         other.writer.attach_leaver(lane, &cursor);

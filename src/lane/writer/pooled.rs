@@ -6,7 +6,6 @@ use crate::lane::block::Block;
 use crate::lane::{PeerArea, PoolWriter, Stamp, TopicRef, Writer};
 use crate::pool::SegmentId;
 use crate::ring::{Kind, NoRoom, Position};
-use crate::wire::LaneId;
 
 impl Writer {
     /// From now on messages in this pool need not be copied, if the subscriber can get its segments. A ring that others may come
@@ -22,13 +21,8 @@ impl Writer {
         self.pool.is_some()
     }
 
-    /// The subscriber of a lane has said where its words are.
-    pub fn watch(&mut self, lane: LaneId, area: PeerArea, pool: &mut PoolWriter) {
-        let area = Arc::new(area);
-        if let Some(member) = self.member(lane) {
-            // It answers once.
-            let _ = member.area.set(area.clone());
-        }
+    /// The subscriber has said where its words are.
+    pub fn watch(&mut self, area: Arc<PeerArea>, pool: &mut PoolWriter) {
         if let Some(lane) = &self.pool {
             pool.attach(lane, area);
         }

@@ -1,14 +1,14 @@
 //! Regions that were attached to messages: who may be reading them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crate::lane::{Attached, CargoSender, Onlooker, PeerArea, Writer};
+use crate::lane::{Answer, Attached, CargoSender, Onlooker, Writer};
 use crate::pool::{Place, is_done};
 use crate::ring::Position;
 
 /// A subscriber that was given a region with a record.
 struct Reading {
-    area: Arc<OnceLock<Arc<PeerArea>>>,
+    area: Answer,
     cargo: Arc<CargoSender>,
     end: Position,
 }
