@@ -128,12 +128,12 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(148))]
-#[bench::four_lanes(args = (4), setup = bus, config = at_most(424))]
-#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1377))]
-#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1197))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1063))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1352))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(150))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(230))]
+#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1438))]
+#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1219))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1093))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1368))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
@@ -161,7 +161,7 @@ fn receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(50))]
+#[bench::one_lane(setup = full_bus, config = at_most(54))]
 fn poll_1000(mut bus: Bus) -> Bus {
     let mut next = 0;
     while next < COUNT as u64 {
@@ -176,9 +176,9 @@ fn poll_1000(mut bus: Bus) -> Bus {
 
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
-#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(262))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1905))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4040))]
+#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(250))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1925))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4060))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         bus.quote.number = number as u64;
@@ -191,7 +191,7 @@ fn publish_and_receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(107))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(108))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());
