@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringmain::{Overflow, PublishError, RecvError, rkyv};
-use ringmain_tests::{Tick, on_each_transport};
+use ringmain_tests::{Tick, eventually, on_each_transport};
 
 /// A type whose values all have one length, as [`Tick`]'s have not.
 #[derive(Clone, rkyv::Archive, rkyv::Serialize, ringmain::Message)]
@@ -69,6 +69,16 @@ fn a17_a_batch_without_room_is_lost_as_a_whole() {
             .overflow(Overflow::DropNewest)
             .open()
             .unwrap();
+        // Until the publisher has heard from its reader, the room is one ring.
+        eventually("the publisher knows its reader", || {
+            let mut arrives = || {
+                let delivery = publisher.publish_to(&topic, &Tick::new(0)).unwrap();
+                delivery.dropped == 0 && subscriber.recv().is_ok()
+            };
+            let is_known = (0..200).all(|_| arrives());
+            while !matches!(subscriber.try_recv(), Ok(None)) {}
+            is_known
+        });
         let ticks: Vec<_> = (0..10).map(Tick::new).collect();
         let mut written = 0;
         loop {
