@@ -116,7 +116,9 @@ pub enum CargoError {
         len: usize,
     },
     /// More memory than anybody needs.
-    #[error("the publisher sent more than {MOST_SEGMENTS} pieces of memory")]
+    #[error(
+        "the publisher sent more than {MOST_SEGMENTS} pieces of memory, or of what else goes beside a lane"
+    )]
     TooMany,
 }
 
@@ -225,7 +227,7 @@ impl CargoReceiver {
     /// # Errors
     /// Any of [`CargoError`].
     pub fn region(&mut self, number: u64) -> Result<Arc<ForeignSegment>, CargoError> {
-        loop {
+        for _ in 0..MOST_AT_ONCE {
             let mut regions = self.regions.iter_mut().rev();
             if let Some((_, memory)) = regions.find(|(found, _)| *found == number) {
                 return memory.map(Kind::Region, MOST_REGION_BYTES, self.options);
@@ -238,6 +240,7 @@ impl CargoReceiver {
                 });
             }
         }
+        Err(CargoError::TooMany)
     }
 
     /// Asks this of all memory that is mapped.
@@ -259,9 +262,7 @@ impl CargoReceiver {
         if let Some(Memory::Mapped(mapped)) = self.memory.get(&number) {
             return Ok(mapped.clone());
         }
-        if !self.memory.contains_key(&number) {
-            self.take_in()?;
-        }
+        self.take_in_up_to(number)?;
         match self.memory.get_mut(&number) {
             Some(memory) => memory.map(kind, max_len, self.options),
             None => Err(CargoError::Missing {
@@ -276,9 +277,7 @@ impl CargoReceiver {
     /// # Errors
     /// Any of [`CargoError`] but `Segment`.
     pub fn retire(&mut self, number: u64) -> Result<(), CargoError> {
-        if !self.memory.contains_key(&number) {
-            self.take_in()?;
-        }
+        self.take_in_up_to(number)?;
         let missing = CargoError::Missing {
             what: "memory",
             number,
@@ -300,7 +299,7 @@ impl CargoReceiver {
             what: "descriptors",
             number,
         };
-        loop {
+        for _ in 0..MOST_AT_ONCE {
             match self.descriptors.pop_front() {
                 Some((found, descriptors)) if found == number => return Ok(descriptors),
                 Some((found, descriptors)) if found > number => {
@@ -315,12 +314,17 @@ impl CargoReceiver {
                 }
             }
         }
+        Err(CargoError::TooMany)
     }
 
-    /// Takes in all that has come.
-    fn take_in(&mut self) -> Result<(), CargoError> {
-        while self.take_one_in()? {}
-        Ok(())
+    /// Takes in what has come up to memory of this number: what is behind it may be meant for messages that are read later.
+    fn take_in_up_to(&mut self, number: u64) -> Result<(), CargoError> {
+        for _ in 0..MOST_AT_ONCE {
+            if self.memory.contains_key(&number) || !self.take_one_in()? {
+                return Ok(());
+            }
+        }
+        Err(CargoError::TooMany)
     }
 
     fn take_one_in(&mut self) -> Result<bool, CargoError> {
@@ -341,6 +345,9 @@ impl CargoReceiver {
         let name = &label[LABEL_BYTES..];
         let mut descriptors = descriptors;
         let handle = match (what, descriptors.len(), name.is_empty()) {
+            (DESCRIPTORS, 1.., true) if self.descriptors.len() >= MOST_AT_ONCE => {
+                return Err(CargoError::TooMany);
+            }
             (DESCRIPTORS, 1.., true) => {
                 self.descriptors.push_back((number, descriptors));
                 return Ok(true);
@@ -375,6 +382,8 @@ const LABEL_BYTES: usize = 16;
 const KEPT_REGIONS: usize = 16;
 /// The longest region that is mapped: 256 GiB. Its memory is its owner's, whatever it claims.
 const MOST_REGION_BYTES: u64 = 1 << 38;
+/// Parcels that are taken in to find one: more than sockets hold.
+const MOST_AT_ONCE: usize = 4096;
 /// Pieces of memory that a publisher can make a subscriber know at a time.
 const MOST_SEGMENTS: usize = 4096;
 
@@ -480,9 +489,12 @@ mod tests {
         for number in 0..=MOST_SEGMENTS as u64 {
             let handle = SegmentHandle::Named("x".into());
             while !sender.send_memory(number, &handle).unwrap() {
-                assert!(receiver.take_in().is_ok(), "{number}");
+                assert!(receiver.take_in_up_to(u64::MAX).is_ok(), "{number}");
             }
         }
-        assert!(matches!(receiver.take_in(), Err(CargoError::TooMany)));
+        assert!(matches!(
+            receiver.take_in_up_to(u64::MAX),
+            Err(CargoError::TooMany)
+        ));
     }
 }

@@ -11,7 +11,8 @@ impl Reader {
     /// This reader leaves the ring: it goes on in another one, or has no ring any more.
     #[cold]
     pub(super) fn leave_ring(&mut self, mut switch: Switch) -> Result<Next, LaneError> {
-        for _ in 0..MOST_IN_A_ROW {
+        while self.moves < MOST_IN_A_ROW {
+            self.moves += 1;
             if switch.ends() {
                 self.has_ended = true;
                 let published = self.consumer.pass_switch();

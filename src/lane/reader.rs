@@ -51,6 +51,8 @@ pub struct Reader {
     attachments: Option<(Position, Attachments)>,
     /// Keeps what is held beyond its message, where something can be.
     pool: Option<PoolReader>,
+    /// Rings that it has left in this look for a message.
+    pub(super) moves: u32,
     /// Rings that it has left.
     pub(super) rings: u64,
     /// Whether it has left the last one.
@@ -197,6 +199,7 @@ impl Reader {
             cargo: None,
             attachments: None,
             pool: None,
+            moves: 0,
             rings: 0,
             has_ended: false,
         }
@@ -234,8 +237,14 @@ impl Reader {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
-            Polled::Switch(switch) => self.leave_ring(switch),
-            Polled::Record(record) => self.next_rare(record),
+            Polled::Switch(switch) => {
+                self.moves = 0;
+                self.leave_ring(switch)
+            }
+            Polled::Record(record) => {
+                self.moves = 0;
+                self.next_rare(record)
+            }
         }
     }
 

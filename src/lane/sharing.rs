@@ -83,7 +83,15 @@ impl Writer {
         self.ready_for = 0;
         self.others.push(member);
         if self.first.is_gone {
-            self.first = self.others.swap_remove(0);
+            let gone = std::mem::replace(&mut self.first, self.others.swap_remove(0));
+            // Nobody else has its seat as long as it reads.
+            let leaver = self
+                .leavers
+                .iter_mut()
+                .find(|leaver| leaver.lane == gone.lane);
+            if let Some(leaver) = leaver {
+                leaver._seat = gone.seat;
+            }
         }
     }
 
@@ -129,8 +137,15 @@ impl Writer {
             self.first.is_gone = true;
         }
         match self.take_out(lane) {
-            None => self.producer.remove(self.first.index()),
             Some(member) => self.let_go(member, reads_on),
+            // It keeps its place, with its seat, until the one comes who is awaited.
+            None if reads_on == ReadsOn::No || self.first.is_closed() => {
+                self.producer.remove(self.first.index());
+            }
+            None => {
+                let (seat, subscriber) = (self.first.index(), self.first.subscriber.take());
+                self.end(lane, seat, subscriber, None);
+            }
         }
         Parted::OneOfSeveral
     }
@@ -160,21 +175,28 @@ impl Writer {
             self.producer.remove(seat);
             return;
         }
+        self.end(member.lane, seat, member.subscriber, member.seat);
+    }
+
+    /// Says that the lane with this seat has ended, and looks after its reader until that has come there.
+    fn end(&mut self, lane: LaneId, seat: u32, subscriber: Option<Subscriber>, kept: Option<Seat>) {
         if self.producer.leave(Switch::ending(bit(seat))).is_none() {
             // Before the next message there will be room.
             self.ends |= bit(seat);
         }
-        member.ring();
-        let (cursor, peer) = match member.subscriber {
+        let (cursor, peer) = match subscriber {
             Some(Subscriber { cursor, peer }) => (Some(cursor), Some(peer)),
             None => (None, None),
         };
+        if let Some(peer) = &peer {
+            peer.ring();
+        }
         self.leavers.push(Leaver {
-            lane: member.lane,
+            lane,
             seat,
             cursor,
             peer,
-            _seat: member.seat,
+            _seat: kept,
         });
     }
 
@@ -251,6 +273,12 @@ impl Writer {
         if self.ends != 0 && !self.commit_ends() || !self.producer.can_leave() {
             return Ok(Split::None);
         }
+        let may_go = |member: &Member| lanes.contains(&member.lane) && member.cargo.is_some();
+        if self.members().all(may_go) && !self.close_unless_awaited() {
+            // Somebody is about to come, who was told of this ring. Nothing is sent then: by its number the next attempt would be
+            // taken for this one.
+            return Ok(Split::None);
+        }
         let ring = OwnMedium::create(Kind::Ring, self.ring().capacity(), options)?;
         let handle = ring.handle()?;
         let number = ring_number(self.position());
@@ -261,10 +289,6 @@ impl Writer {
         };
         let going: Vec<_> = self.members().filter(goes).map(Member::lane).collect();
         let all_go = going.len() == 1 + self.others.len();
-        if all_go && !self.close_unless_awaited() {
-            // Somebody is about to come, who was told of this ring.
-            return Ok(Split::None);
-        }
         let bits = |member: &Member| bit(member.index()) * u64::from(going.contains(&member.lane));
         let seats = self.members().map(bits).fold(0, |all, seat| all | seat);
         if seats == 0 {

@@ -269,3 +269,77 @@ fn b4_many_regions_in_turn() {
         }
     });
 }
+
+/// Of a group one gets the message, and what is attached to it.
+#[test]
+fn b4_what_is_attached_goes_with_its_message_alone() {
+    on_each_local_transport(|bus| {
+        let member = || {
+            let client = bus.client("member");
+            client
+                .subscriber::<Bytes>("frames/*")
+                .queue("workers")
+                .open()
+                .unwrap()
+        };
+        let mut members = [member(), member()];
+        let mut publisher = publisher(bus);
+        let topic = publisher.resolve("frames/a").unwrap();
+        let registry = RegionRegistry::new();
+        let region = filled(&registry, 64, 3);
+        let attached = [Attachment::Region(&region)];
+        publisher
+            .publish_with(&topic, Bytes::new(b"with"), &attached)
+            .unwrap();
+        drop(region);
+        for _ in 0..4 {
+            publisher
+                .publish_to(&topic, Bytes::new(b"without"))
+                .unwrap();
+        }
+        let mut received = 0;
+        eventually("all have come", || {
+            for member in &mut members {
+                while let Some(mut sample) = member.try_recv().unwrap() {
+                    received += 1;
+                    let regions = sample.take_regions().unwrap();
+                    assert_eq!(regions.len(), usize::from(&*sample == b"with"));
+                }
+            }
+            received == 5
+        });
+        // It was copied, and nobody keeps it.
+        assert_eq!(registry.allocate(64, "frame").unwrap()[0], 3);
+    });
+}
+
+/// A slow subscriber, for whom much lies ready: regions of earlier messages are still known when memory of the pool comes
+/// between them.
+#[test]
+fn b4_regions_are_found_behind_memory_of_the_pool() {
+    on_each_local_transport(|bus| {
+        let (mut subscriber, mut publisher) = (subscriber(bus), publisher(bus));
+        let topic = publisher.resolve("frames/a").unwrap();
+        let region = |mark: u8| {
+            let mut region = Region::new(64).unwrap();
+            region.fill(mark);
+            region.share()
+        };
+        let regions: Vec<_> = (0..18).map(region).collect();
+        let mut publish = |mark: usize, message: &[u8]| {
+            let attached = [Attachment::Region(&regions[mark])];
+            publisher
+                .publish_with(&topic, Bytes::new(message), &attached)
+                .unwrap();
+        };
+        let order: Vec<usize> = [0, 1, 0].into_iter().chain(2..18).collect();
+        for (number, &mark) in order.iter().enumerate() {
+            let long = vec![7; 100_000];
+            publish(mark, if number == 1 { &long } else { b"short" });
+        }
+        for &mark in &order {
+            let regions = subscriber.recv().unwrap().take_regions().unwrap();
+            assert_eq!(regions[0][0], mark as u8);
+        }
+    });
+}

@@ -191,3 +191,42 @@ fn who_parts_while_a_message_waits_for_room_gets_that_too() {
         });
     });
 }
+
+/// The only reader of a ring leaves it and comes again while the publisher does nothing.
+#[test]
+fn who_leaves_and_comes_again_at_once_gets_everything_once() {
+    on_each_local_transport(|bus| {
+        let client = bus.client("publisher");
+        let mut publisher = small(&client, "t");
+        let other = bus.client("other");
+        let builder = other.subscriber::<Tick>("t").pattern("u");
+        let mut subscriber = builder.overflow(BLOCK).open().unwrap();
+        let mut next = 0;
+        let mut publish = |count: u64| {
+            for _ in 0..count {
+                publisher.publish("t", &Tick::new(next)).unwrap();
+                next += 1;
+            }
+        };
+        publish(10);
+        let mut due = 0;
+        let mut read = |subscriber: &mut Subscriber<Tick>, count: u64| {
+            for _ in 0..count {
+                assert_eq!(subscriber.recv().unwrap().checked(), due);
+                due += 1;
+            }
+        };
+        read(&mut subscriber, 5);
+        for _ in 0..3 {
+            subscriber.remove_pattern("t").unwrap();
+            subscriber.add_pattern("t").unwrap();
+        }
+        // More than a ring holds, all in all.
+        for _ in 0..100 {
+            publish(20);
+            read(&mut subscriber, 20);
+        }
+        read(&mut subscriber, 5);
+        assert!(subscriber.try_recv().unwrap().is_none());
+    });
+}

@@ -35,10 +35,9 @@ impl Outbound {
         self.attached = Some(Arc::new(attached));
         let delivery = self.serve(id, message, Patience::Policy, To::Rest(0), Way::Any);
         self.attached = None;
-        if delivery.is_err() {
-            for (_, lane) in &mut self.lanes {
-                lane.writer.attach_to_next(None);
-            }
+        // Those who have not written it, of a queue group or on an error, do not keep it for another message.
+        for (_, lane) in &mut self.lanes {
+            lane.writer.attach_to_next(None);
         }
         delivery
     }

@@ -82,6 +82,7 @@ impl Writer {
             }
             self.producer.commit();
             lane.told_retired();
+            self.first.wake();
         }
     }
 }
