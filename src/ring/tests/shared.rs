@@ -208,6 +208,10 @@ impl Bus {
 /// Joins, ends, publishes and reads at random: everybody gets what is published from when it comes until it goes, but for what it is
 /// told to have lost.
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "Miri (1.97.0-nightly of 2026-05-19) panics in its own weak memory emulation"
+)]
 fn whoever_comes_goes_or_moves_misses_nothing_and_gets_nothing_twice() {
     let (seeds, steps) = if cfg!(miri) { (3, 150) } else { (300, 800) };
     for seed in 0..seeds {
