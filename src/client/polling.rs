@@ -86,6 +86,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         mut take: impl FnMut(&Sample<'_, T>),
     ) -> Result<usize, RecvError> {
         let mut given = 0;
+        let mut may_linger = true;
         while given < limit {
             let run = self.give_run(limit - given, &mut take);
             given += run;
@@ -93,6 +94,9 @@ impl<T: Receive + ?Sized> Subscriber<T> {
                 continue;
             }
             let patience = timeout.filter(|_| given == 0);
+            if patience.is_some() && mem::take(&mut may_linger) && self.inbound_mut().linger() {
+                continue;
+            }
             let error = match self.receive(patience) {
                 Ok(Some(sample)) => {
                     take(&sample);

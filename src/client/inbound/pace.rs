@@ -47,7 +47,7 @@ impl Pace {
 }
 
 /// A round trip between two cores takes at least ten looks.
-const FIRST_LOOKS: u32 = 3;
+pub(super) const FIRST_LOOKS: u32 = 3;
 /// Messages at the first looks that make a stream.
 const SIGNS: u32 = 8;
 /// About two microseconds.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::doorbell::SETTLE;
 use crate::wake::Wait as Woken;
 
+use super::pace::FIRST_LOOKS;
 use super::{Found, Inbound, RecvError, Wait};
 
 impl Inbound {
@@ -32,6 +33,28 @@ impl Inbound {
                 return Ok(Some(found));
             }
         }
+    }
+
+    /// Begins a wait: whether a message came meanwhile. Looks a few times, and rests before, if they come in a stream.
+    #[inline(never)]
+    pub(in crate::client) fn linger(&mut self) -> bool {
+        if self.wait == Wait::Park || self.is_disturbed() {
+            return false;
+        }
+        self.look_at_pace();
+        self.lanes.get(self.turn).is_some_and(|lane| {
+            lane.behind.is_none()
+                && (0..FIRST_LOOKS).any(|_| {
+                    self.pace.look();
+                    !lane.reader.is_dry()
+                })
+        })
+    }
+
+    /// The rings have run dry.
+    fn look_at_pace(&mut self) {
+        let received = self.lanes.iter().map(|lane| lane.sequence());
+        self.pace.dry(received.fold(0, u64::wrapping_add));
     }
 
     /// First half of a wait that somebody else does: says that this side is about to sleep on `bell`. Whether it may;
@@ -80,8 +103,7 @@ impl Inbound {
             Wait::SpinThenPark => Some(SPIN),
         };
         self.sleepers.look_twice();
-        let received = self.lanes.iter().map(|lane| lane.sequence());
-        self.pace.dry(received.fold(0, u64::wrapping_add));
+        self.look_at_pace();
         let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
         let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
             (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
