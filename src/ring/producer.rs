@@ -311,9 +311,11 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     fn fetch_ahead(&self, end: Position, len: u64) {
         let ahead = self.offset(Position(end.0 + FETCH_AHEAD_BYTES));
         self.storage.prefetch(ahead);
-        if len > LINE_BYTES {
-            // Behind the ring's end, once a lap, it fetches nothing of use.
-            self.storage.prefetch(ahead + LINE_BYTES as usize);
+        // As many lines as what was written last has. Behind the ring's end, once a lap, it fetches nothing of use.
+        let mut line = LINE_BYTES;
+        while line < len.min(MOST_FETCHED_BYTES) {
+            self.storage.prefetch(ahead + line as usize);
+            line += LINE_BYTES;
         }
     }
 
@@ -461,7 +463,11 @@ pub(super) fn store_closed(storage: &impl Write, ending: u64) {
 
 /// Measured, in a stream of 64 bytes between two threads that do nothing else, medians of ten runs in turn: without 37 million messages a second; 58
 /// at 0, 66 at 256, 68 at 512; beyond, some runs fall back to 34.
+///
+/// Of 1,024 bytes, between two processes: 7 million with two lines fetched, 13 million with all.
 const FETCH_AHEAD_BYTES: u64 = 512;
+/// At a time; as many lines as a core has on their way to its second cache, about.
+const MOST_FETCHED_BYTES: u64 = 2048;
 const LINE_BYTES: u64 = 64;
 /// A few short records: what a reader can be behind that takes them one by one.
 const CLOSE_BYTES: u64 = 512;

@@ -58,11 +58,19 @@ impl<B: Body> BusOutlet<B> {
         })
     }
 
+    // Inlined: the delivery stays in registers. Through memory it would be loaded in one piece that was stored in two, which
+    // waits until all stores before have left for the ring.
+    #[inline(always)]
     fn check(&mut self, delivery: Delivery) -> Result<(), Failure> {
         let Delivery { lanes, dropped, .. } = delivery;
-        if lanes + dropped == self.subscribers {
-            return Ok(());
+        match lanes + dropped == self.subscribers {
+            true => Ok(()),
+            false => self.check_others(lanes, dropped),
         }
+    }
+
+    #[cold]
+    fn check_others(&mut self, lanes: u32, dropped: u32) -> Result<(), Failure> {
         if self.stall.is_some() && lanes >= self.subscribers {
             return self.check_stall(dropped);
         }
@@ -190,16 +198,16 @@ impl<B: Body> Inlet for BusInlet<B> {
         if self.run == 1 {
             return take(self.receive()?);
         }
-        let mut taken = Ok(());
+        let mut failure = None;
         let polled = self
             .subscriber
             .poll_timeout(self.run, Duration::MAX, |sample| {
-                if taken.is_ok() {
-                    taken = take(read::<B>(sample));
+                if let Err(error) = take(read::<B>(sample)) {
+                    failure.get_or_insert(error);
                 }
             });
         match polled {
-            Ok(_) | Err(RecvError::Gap(_)) => taken,
+            Ok(_) | Err(RecvError::Gap(_)) => failure.map_or(Ok(()), Err),
             Err(error) => Err(error.into()),
         }
     }
