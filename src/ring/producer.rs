@@ -222,6 +222,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.storage.store_detail(offset, detail);
         let word = record::commit_word(kind, len as u32);
         self.reveal(offset, word, Position(end), record);
+        self.fetch_ahead(Position(end), record);
     }
 
     /// Stages a record with a copy of `payload`.
@@ -288,7 +289,6 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if self.is_followed {
             self.clear_ahead(Position(end.0 + len));
         }
-        self.fetch_ahead(end, len);
     }
 
     /// Clears the header behind the next record, if that will be as long as the last one. Were it cleared only then, the
@@ -407,7 +407,9 @@ impl<S: Write, C: Cursor> Producer<S, C> {
             };
             self.storage.commit_word(offset).store(word, order);
         }
-        self.staged.0 += record::record_bytes(len) as u64;
+        let record = record::record_bytes(len) as u64;
+        self.staged.0 += record;
+        self.fetch_ahead(self.staged, record);
     }
 
     /// Says in the last staged record that more of its batch follows.
