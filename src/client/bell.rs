@@ -39,6 +39,11 @@ impl HandleBell {
         self.receiver.wait(timeout)
     }
 
+    /// As [`BellReceiver::wait_briefly`].
+    pub(super) fn wait_briefly(&self) -> io::Result<Wait> {
+        self.receiver.wait_briefly()
+    }
+
     /// As [`BellReceiver::drain`].
     pub(super) fn drain(&self) {
         self.receiver.drain();

@@ -19,7 +19,7 @@
 //!
 //! # Looking twice
 //! A fence for every message costs a publisher more than the message does. A sleeper can spare it that: it sleeps for
-//! [`SETTLE`] at most, looks a second time, and only then sleeps for good. A waker without a fence can miss the sleeper only
+//! [`SETTLE`], or some milliseconds if that is cheaper, looks a second time, and only then sleeps for good. A waker without a fence can miss the sleeper only
 //! while its own store waits in its processor's store buffer, which takes nanoseconds, at worst microseconds; after
 //! [`SETTLE`] the store is visible, and the second look finds the event. So such a wake comes late once in a great many, and is
 //! never lost. (That stores become visible in bounded time is no promise of the architecture but of every machine there is:

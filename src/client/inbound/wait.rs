@@ -10,6 +10,14 @@ use crate::wake::Wait as Woken;
 use super::pace::FIRST_LOOKS;
 use super::{Found, Inbound, RecvError, Wait};
 
+/// What has become of the bell's token in a sleep.
+enum Token {
+    /// It may still be there.
+    Left,
+    /// One was taken.
+    Taken,
+}
+
 impl Inbound {
     /// Waits, as long as `timeout`, until there is something.
     pub(in crate::client) fn wait(
@@ -86,14 +94,21 @@ impl Inbound {
 
     /// Second half. Does nothing if no sleep is announced.
     pub(in crate::client) fn retire(&mut self) {
+        if self.retire_counters() {
+            self.bell.drain();
+        }
+    }
+
+    /// The same without what the bell has; whether a sleep was announced.
+    fn retire_counters(&mut self) -> bool {
         // The counter and the token belong to the parent.
         if !self.sleepers.are_announced() || self.mark.is_forked() {
-            return;
+            return false;
         }
         self.sleepers.retire();
         // Whatever ended the sleep, the next poll finds it.
         self.dry = 0;
-        self.bell.drain();
+        true
     }
 
     fn spin(&mut self, deadline: Option<Instant>) -> Result<Option<Found>, RecvError> {
@@ -135,31 +150,45 @@ impl Inbound {
             return Ok(());
         }
         self.sleepers.look_twice();
-        let result = if self.announce_sleep() {
-            self.sleep_on_bell(timeout)
-        } else {
-            Ok(())
+        let slept = match self.announce_sleep() {
+            true => self.sleep_on_bell(timeout),
+            false => Ok(Token::Left),
         };
-        self.retire();
-        result.map_err(RecvError::System)
+        // Of one publisher there is one token for a sleep. Any other that there may be costs no more than a look, later.
+        match (&slept, self.lanes.len()) {
+            (Ok(Token::Taken), 1) => _ = self.retire_counters(),
+            _ => self.retire(),
+        }
+        slept.map(drop).map_err(RecvError::System)
     }
 
-    fn sleep_on_bell(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    fn sleep_on_bell(&mut self, timeout: Option<Duration>) -> io::Result<Token> {
         let mut left = timeout;
         if self.sleepers.do_look_twice() {
-            let first = timeout.map_or(SETTLE, |timeout| timeout.min(SETTLE));
-            if self.bell.wait(Some(first))? == Woken::Rung || self.has_something() {
-                return Ok(());
+            if timeout.is_none_or(|timeout| timeout >= LONG) {
+                if self.bell.wait_briefly()? == Woken::Rung {
+                    return Ok(Token::Taken);
+                }
+            } else {
+                let first = timeout.map_or(SETTLE, |timeout| timeout.min(SETTLE));
+                if self.bell.wait(Some(first))? == Woken::Rung {
+                    return Ok(Token::Left);
+                }
+                left = timeout.map(|timeout| timeout - first);
             }
-            left = timeout.map(|timeout| timeout - first);
+            if self.has_something() {
+                return Ok(Token::Left);
+            }
         }
         if left != Some(Duration::ZERO) {
             self.bell.wait(left)?;
         }
-        Ok(())
+        Ok(Token::Left)
     }
 }
 
+/// From here on the first part of a sleep may be some milliseconds longer than asked for.
+const LONG: Duration = Duration::from_millis(100);
 /// About as long as a wake takes.
 const SPIN: Duration = Duration::from_micros(50);
 /// From here on the core is offered to others between two looks: a message that comes at once costs no system call.
