@@ -20,7 +20,7 @@ use crate::segment::{
     ForeignSegment, Kind, MemoryOptions, PAGE_BYTES, Segment, SegmentError, SegmentHandle,
     SegmentOptions, SegmentWord,
 };
-use crate::sync::{AtomicU64, Ordering, load_acquire};
+use crate::sync::{AtomicU64, Ordering, Site, load_acquire};
 
 use super::account::WORDS;
 
@@ -243,6 +243,13 @@ impl Watch for PeerArea {
     fn slot(&self, index: usize) -> &AtomicU64 {
         let word = self.page.segment.try_word(hold_word(self.index, index));
         word.expect("the area is in the page, and has so many slots")
+    }
+
+    fn holds_any(&self) -> bool {
+        let slots = self.page.segment.words(hold_word(self.index, 0), HOLDS);
+        // All of them, without a branch for each. As a rule all hold 0.
+        let any = |any: u64, slot: &AtomicU64| any | Site::HoldLoad.load_acquire(slot);
+        slots.iter().fold(0, any) != 0
     }
 }
 

@@ -212,6 +212,9 @@ impl PoolWriter {
 impl PoolLane {
     /// These segments were given up.
     pub(super) fn retire(&mut self, segments: &[SegmentId]) {
+        if segments.is_empty() {
+            return;
+        }
         let (given_up, known) = std::mem::take(&mut self.known)
             .into_iter()
             .partition(|id| segments.contains(id));

@@ -17,6 +17,11 @@ pub trait Watch {
     fn left(&self) -> [&AtomicU64; 2];
     /// The word of a hold slot, below [`HOLDS`].
     fn slot(&self, index: usize) -> &AtomicU64;
+    /// Whether one of the slots is not 0; each is looked at once.
+    fn holds_any(&self) -> bool {
+        // Partner: as in `held`.
+        (0..HOLDS).any(|index| Site::HoldLoad.load_acquire(self.slot(index)) != 0)
+    }
 }
 
 impl<W: Watch> Watch for Arc<W> {
@@ -30,6 +35,10 @@ impl<W: Watch> Watch for Arc<W> {
 
     fn slot(&self, index: usize) -> &AtomicU64 {
         W::slot(self, index)
+    }
+
+    fn holds_any(&self) -> bool {
+        W::holds_any(self)
     }
 }
 
@@ -253,7 +262,7 @@ impl<W: Watch, P> Reader<W, P> {
     /// What stands in its slots. As a rule that is nothing.
     fn names(&self) -> impl Iterator<Item = u64> {
         let watch = self.watch.iter().filter(|_| !self.gone);
-        watch.flat_map(held)
+        watch.filter(|watch| watch.holds_any()).flat_map(held)
     }
 }
 

@@ -34,7 +34,14 @@ enum Layout {
     /// For one chunk.
     Whole,
     /// For many.
-    Parts(Box<Allocator>),
+    Parts(Box<Parts>),
+}
+
+/// A segment for many chunks.
+struct Parts {
+    allocator: Allocator,
+    /// Parts that were freed lately, of so many units: who sends messages of one length wants them again, and warm.
+    spare: Vec<(u32, Allocation)>,
 }
 
 /// A segment that is to be made.
@@ -113,9 +120,8 @@ impl Space {
         };
         let segment = &mut self.segments[index];
         segment.chunks -= 1;
-        if let (Layout::Parts(allocator), Some(allocation)) = (&mut segment.layout, part.allocation)
-        {
-            allocator.free(allocation);
+        if let (Layout::Parts(parts), Some(allocation)) = (&mut segment.layout, part.allocation) {
+            parts.free((part.bytes / CHUNK_ALIGN_BYTES) as u32, allocation);
         }
     }
 
@@ -160,7 +166,10 @@ impl Space {
                 true => Layout::Whole,
                 false => {
                     let parts = (plan.bytes / BYTES_PER_PART) as u32 + 4;
-                    Layout::Parts(Box::new(Allocator::with_max_allocs(units, parts)))
+                    Layout::Parts(Box::new(Parts {
+                        allocator: Allocator::with_max_allocs(units, parts),
+                        spare: Vec::with_capacity(MOST_SPARE),
+                    }))
                 }
             },
             chunks: 0,
@@ -195,9 +204,9 @@ impl Segment {
                 (0, self.bytes, None)
             }
             Layout::Whole => return None,
-            Layout::Parts(allocator) => {
+            Layout::Parts(parts) => {
                 let units = units_for(len, align)?;
-                let allocation = allocator.allocate(units)?;
+                let allocation = parts.allocate(units)?;
                 let unit = allocation.offset.next_multiple_of(units_of(align));
                 let bytes = u64::from(units) * CHUNK_ALIGN_BYTES;
                 (unit, bytes, Some(allocation))
@@ -210,6 +219,29 @@ impl Segment {
             bytes,
             allocation,
         })
+    }
+}
+
+impl Parts {
+    fn allocate(&mut self, units: u32) -> Option<Allocation> {
+        if let Some(index) = self.spare.iter().rposition(|(other, _)| *other == units) {
+            return Some(self.spare.swap_remove(index).1);
+        }
+        self.allocator.allocate(units).or_else(|| {
+            // Parts of other lengths may make one together.
+            for (_, spare) in self.spare.drain(..) {
+                self.allocator.free(spare);
+            }
+            self.allocator.allocate(units)
+        })
+    }
+
+    fn free(&mut self, units: u32, allocation: Allocation) {
+        if self.spare.len() == MOST_SPARE {
+            let (_, oldest) = self.spare.remove(0);
+            self.allocator.free(oldest);
+        }
+        self.spare.push((units, allocation));
     }
 }
 
@@ -250,5 +282,7 @@ const MOST_SHARED_BYTES: u64 = 64 << 20;
 const PAGE_BYTES: u64 = 4096;
 /// The allocator has room for as many parts: chunks are longer, as a rule, and its own account stays small.
 const BYTES_PER_PART: u64 = 1024;
+/// Of each segment.
+const MOST_SPARE: usize = 8;
 /// Segments at a time: bounds what readers have to map, who know those, too, that were given up and not told of yet.
 const MOST_SEGMENTS: usize = 2048;

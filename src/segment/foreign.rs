@@ -96,6 +96,11 @@ impl ForeignSegment {
     pub fn try_word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.try_word(offset)
     }
+
+    /// So many words from `offset` of the data on, which the caller knows to be there.
+    pub fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        self.mapping.words(offset, count)
+    }
 }
 
 /// The mapping, with the bytes of a page of its file.

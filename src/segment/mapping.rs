@@ -6,6 +6,7 @@
 use crate::sync::AtomicU64;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
 
 use memmap2::{Advice, MmapRaw};
@@ -99,6 +100,18 @@ impl Mapping {
     pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
         self.try_word(offset)
             .expect("the offset is a multiple of 8 within the segment's data")
+    }
+
+    /// So many words from `offset` of the data on, which the caller knows to be there.
+    #[inline]
+    pub(super) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        let bytes = count.checked_mul(8);
+        let end = bytes.and_then(|bytes| offset.checked_add(bytes));
+        assert!(offset.is_multiple_of(8) && end.is_some_and(|end| end <= self.data_len()));
+        // SAFETY: `offset` is within the data.
+        let start = unsafe { self.base.as_ptr().add(PAGE_BYTES + offset) };
+        // SAFETY: as in `raw_word`, of each of them.
+        unsafe { slice::from_raw_parts(start.cast(), count) }
     }
 
     /// The 8 bytes at `offset` of the data, kept; `None` as for [`Mapping::try_word`].

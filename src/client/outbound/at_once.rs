@@ -3,6 +3,7 @@
 use super::encoded::{Encoded, Via};
 use super::{Delivery, Outbound, Patience, PublishError};
 use crate::client::shared::load_epoch;
+use crate::lane::Block;
 use crate::message::Message;
 
 impl Outbound {
@@ -58,6 +59,31 @@ impl Outbound {
             }
         }
         Ok(Delivery {
+            lanes: slot.readers,
+            dropped: 0,
+            route_unknown: self.is_route_unknown(),
+            waiting: false,
+        })
+    }
+
+    /// The same for a message that lies in the pool, and one lane. `None` if that is not all there is to do, or there is no room;
+    /// nothing was done then.
+    pub(super) fn publish_block_at_once(&mut self, id: u32, block: &Block) -> Option<Delivery> {
+        if self.mark.is_forked() || self.is_disturbed() || self.attached.is_some() {
+            return None;
+        }
+        let slot = self.topics.matched(id, self.routes.calm)?;
+        let &[key] = &slot.lanes[..] else {
+            return None;
+        };
+        let writer = &mut self.lanes.get_mut(key)?.writer;
+        if !writer.is_attached() {
+            return None;
+        }
+        let topic = slot.reference(id);
+        writer.write_block(topic, block, &mut self.pool).ok()?;
+        writer.wake();
+        Some(Delivery {
             lanes: slot.readers,
             dropped: 0,
             route_unknown: self.is_route_unknown(),

@@ -61,8 +61,13 @@ impl Outbound {
         patience: Patience,
     ) -> Result<Delivery, PublishError> {
         let block = loan.seal();
-        let message = Bytes::new(&block);
-        let delivery = self.publish_lasting(id, message, patience, 0, None, Way::Pool(&block));
+        let delivery = match self.publish_block_at_once(id, &block) {
+            Some(delivery) => Ok(delivery),
+            None => {
+                let message = Bytes::new(&block);
+                self.publish_lasting(id, message, patience, 0, None, Way::Pool(&block))
+            }
+        };
         if !self.mark.is_forked() {
             self.pool.settle(block);
         }
