@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::pool::{CHUNK_ALIGN_BYTES, Idle, Pool, Presence, RingKey, SegmentId, Shortage};
+use crate::pool::{
+    Allocated, CHUNK_ALIGN_BYTES, Idle, Pool, Presence, RingKey, SegmentId, Shortage,
+};
 use crate::segment::{Kind, Segment, SegmentError, SegmentOptions};
 
 use super::block::{Block, RawLoan};
@@ -14,10 +16,20 @@ pub struct PoolWriter {
     account: Pool<Arc<PeerArea>, Arc<CargoSender>>,
     segments: BTreeMap<SegmentId, Arc<Segment>>,
     options: SegmentOptions,
+    /// What the next loan is likely to be.
+    next: Option<NextLoan>,
     /// Chunks that were given since idle segments were looked for.
     given: u32,
     /// Segments that were given up and that lanes may not know yet of.
     retired: Vec<SegmentId>,
+}
+
+/// What the next loan is likely to be: as the last one.
+struct NextLoan {
+    len: usize,
+    align: u64,
+    /// Its memory, if that was found while there was time.
+    loan: Option<RawLoan>,
 }
 
 /// What a lane has to do with the pool of its publisher.
@@ -76,6 +88,7 @@ impl PoolWriter {
             account: Pool::new(limit),
             segments: BTreeMap::new(),
             options,
+            next: None,
             given: 0,
             retired: Vec::new(),
         }
@@ -88,6 +101,14 @@ impl PoolWriter {
             self.shrink(Idle::Stale);
         }
         let align = align.max(CHUNK_ALIGN_BYTES);
+        if let Some(loan) = self.take_prepared(len, align) {
+            return Ok(loan);
+        }
+        self.next = Some(NextLoan {
+            len,
+            align,
+            loan: None,
+        });
         let chunk = match self.account.allocate(len as u64, align) {
             Some(chunk) => chunk,
             None => {
@@ -96,6 +117,47 @@ impl PoolWriter {
                 chunk.ok_or(Shortage::Segments(self.segments.len()))?
             }
         };
+        self.lend(chunk, len)
+    }
+
+    /// Looks for what the next loan is likely to need, after one was published: now nobody waits for it.
+    pub fn prepare(&mut self) {
+        let Some(NextLoan {
+            len,
+            align,
+            loan: None,
+        }) = self.next
+        else {
+            return;
+        };
+        let Some(chunk) = self.account.allocate_soon(len as u64, align) else {
+            return;
+        };
+        let prepared = self.lend(chunk, len).ok();
+        if let (Some(next), Some(loan)) = (&mut self.next, prepared) {
+            loan.fetch();
+            next.loan = Some(loan);
+        }
+    }
+
+    fn take_prepared(&mut self, len: usize, align: u64) -> Option<RawLoan> {
+        let next = self.next.as_mut()?;
+        let loan = next.loan.take()?;
+        if (next.len, next.align) == (len, align) {
+            return Some(loan);
+        }
+        self.account.settle(loan.seal().key());
+        None
+    }
+
+    /// Gives back what was looked for in vain.
+    fn forget_prepared(&mut self) {
+        if let Some(loan) = self.next.take().and_then(|next| next.loan) {
+            self.account.settle(loan.seal().key());
+        }
+    }
+
+    fn lend(&mut self, chunk: Allocated, len: usize) -> Result<RawLoan, PoolError> {
         let segment = self.segments.get(&chunk.place.segment).cloned();
         let key = chunk.key;
         segment
@@ -126,6 +188,7 @@ impl PoolWriter {
     /// Gives up segments in which nothing lies.
     pub fn shrink(&mut self, idle: Idle) {
         self.given = 0;
+        self.forget_prepared();
         for id in self.account.take_idle(idle) {
             self.segments.remove(&id);
             self.retired.push(id);
@@ -135,6 +198,7 @@ impl PoolWriter {
     /// For a forked child: what is left here is its parent's.
     pub fn abandon(&mut self) {
         std::mem::forget(std::mem::take(&mut self.segments));
+        std::mem::forget(self.next.take());
     }
 
     /// Segments that were given up since this was asked last.

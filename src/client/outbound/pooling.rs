@@ -70,6 +70,7 @@ impl Outbound {
         };
         if !self.mark.is_forked() {
             self.pool.settle(block);
+            self.pool.prepare();
         }
         delivery
     }
@@ -143,6 +144,7 @@ impl Outbound {
         let bytes = Bytes::new(&block);
         let written = self.write_with(id, bytes, patience, to, stamp, Way::Pool(&block));
         self.pool.settle(block);
+        self.pool.prepare();
         written
     }
 

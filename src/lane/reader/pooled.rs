@@ -60,6 +60,7 @@ impl Reader {
         let chunk = Chunk::from_bytes(bytes).ok_or(CargoError::NoPayload { len })?;
         let cargo = self.cargo.as_mut().ok_or(CargoError::NoCourier)?;
         let lent = find(chunk, self.message.lent.as_ref(), cargo)?;
+        lent.fetch();
         self.message.payload = lent.payload;
         self.message.lent = Some(lent);
         Ok(())
