@@ -9,8 +9,7 @@
 use std::slice;
 
 use super::producer::Slot;
-use super::record::{commit_word, record_bytes};
-use super::{CELL_BYTES, Cells, Cursor, InPlace, Kind, NoRoom, Position, Producer, Read, Write};
+use super::{Cursor, InPlace, Kind, NoRoom, Producer, Write};
 
 /// What a payload in place may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub enum Room {
     Exactly(usize),
 }
 
-impl<S: Cells, C: Cursor> Producer<S, C> {
+impl<S: Write + InPlace, C: Cursor> Producer<S, C> {
     /// Stages a record whose payload `fill` writes in place; it returns the length. Gives the payload's offset and
     /// length. The bytes that `fill` gets are 16-byte aligned, their content is arbitrary.
     ///
@@ -47,9 +46,9 @@ impl<S: Cells, C: Cursor> Producer<S, C> {
         }))
     }
 
-    /// Appends a record whose payload `fill` writes in place, if that is possible at once: nothing is staged, no pad is needed, there
-    /// is room as far as known, and all of it is filled if it is exact. Gives the length of the payload; if it is `None`, nothing is
-    /// done, and it says nothing.
+    /// Appends a record whose payload `fill` writes in place, if that is possible at once (see
+    /// [`reserve_at_once`](Self::reserve_at_once)), and all of the room if that is exact. Gives the length of the payload; if
+    /// it is `None`, nothing is done.
     #[inline(always)]
     pub fn append_in_place<E>(
         &mut self,
@@ -58,54 +57,17 @@ impl<S: Cells, C: Cursor> Producer<S, C> {
         detail: u64,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Option<usize> {
-        if let Room::Exactly(len) = room {
-            return self.append_exactly(len, kind, detail, fill);
-        }
-        let slot = self.reserve_rest_at_once()?;
-        let len = self.fill(slot, fill).ok()?;
+        let slot = match room {
+            Room::Exactly(len) => self.reserve_at_once(len)?,
+            Room::Rest => self.reserve_rest_at_once()?,
+        };
+        let len = match (room, self.fill(slot, fill)) {
+            // The same, but a constant where the room is one.
+            (Room::Exactly(len), Ok(filled)) if len == filled => len,
+            (Room::Rest, Ok(filled)) => filled,
+            _ => return None,
+        };
         self.append(slot, kind, len, detail);
-        Some(len)
-    }
-
-    /// The same for a length that is known, where possible as a constant.
-    #[inline(always)]
-    fn append_exactly<E>(
-        &mut self,
-        len: usize,
-        kind: Kind,
-        detail: u64,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Option<usize> {
-        let cells = self.storage.cells();
-        let (Position(start), mask) = (self.committed, cells.capacity() - 1);
-        let (offset, record) = (start as usize & mask, record_bytes(len));
-        let end = Position(start + record as u64);
-        let fits = len <= self.max_payload
-            && record <= mask + 1 - offset
-            && end.0 + CELL_BYTES as u64 <= self.limit.0
-            && self.staged == self.committed;
-        if !fits {
-            return None;
-        }
-        let is_cleared = self.cleared == end;
-        // Even if nothing comes of it, something is written there.
-        if !is_cleared {
-            self.cleared = Position(0);
-        }
-        let place = cells.address(offset + CELL_BYTES);
-        // SAFETY: as in `fill`; there is room for as much.
-        let payload = unsafe { slice::from_raw_parts_mut(place, len) };
-        if !fill(payload).is_ok_and(|filled| filled == len) {
-            return None;
-        }
-        cells.store_detail(offset, detail);
-        let word = commit_word(kind, len as u32);
-        Self::reveal_in(&cells, (offset, word), end, is_cleared);
-        Self::fetch_ahead(&cells, end, record as u64);
-        drop(cells);
-        self.committed = end;
-        self.staged = end;
-        self.clear_next(end, record as u64);
         Some(len)
     }
 
