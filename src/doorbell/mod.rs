@@ -102,10 +102,6 @@ impl Waker {
         if count & (ASLEEP | LOOKS_TWICE) == LOOKS_TWICE {
             return false;
         }
-        // It sleeps, and was rung for.
-        if count == self.rung && count & ASLEEP != 0 && Site::WakerOnce.holds() {
-            return false;
-        }
         self.must_ring_for(count, parked, barrier)
     }
 
