@@ -143,6 +143,14 @@ pub enum Site {
     LeftStore,
     /// Publisher of chunks: acquire, partner of `LeftStore`.
     LeftLoad,
+    /// Publisher of chunks in a lossy ring: a full fence between giving records up and its look at the hold slots.
+    GivenUpFence,
+    /// Lossy consumer: a full fence between its store to a hold slot and its look at `Intent`, partner of `GivenUpFence`.
+    HintFence,
+    /// Lossy consumer: it looks at `Intent` before it believes that what a record refers to is its own.
+    HintLookAgain,
+    /// Lossy consumer: its cursor does not pass a record before what that refers to can be in a hold slot.
+    HintBeforeCursor,
 }
 
 impl Site {
@@ -151,7 +159,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 58] = [
+    pub const ALL: [Site; 62] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -210,6 +218,10 @@ impl Site {
         Site::HoldGiveBack,
         Site::LeftStore,
         Site::LeftLoad,
+        Site::GivenUpFence,
+        Site::HintFence,
+        Site::HintLookAgain,
+        Site::HintBeforeCursor,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

@@ -5,19 +5,20 @@
 //! | 0..4 | number of messages, u32, at least 1 |
 //! | 4..8 | the publisher's number for the topic, u32 |
 //! | 8..12 | bytes of the topic's name, u32 |
-//! | 12..16 | 1 if it says when the messages were published, else 0, u32 |
+//! | 12..16 | bit 0: it says when the messages were published; bit 1: it has one message, which lies in the pool; u32 |
 //! | 16..32 | that, as in a ring; else 0 |
 //! | 32..40 | in the table of a lane, how many messages on this topic came before since the topic has its slot, u64; else 0 |
 //! | 40.. | the name, filled up with zeros to a multiple of 16 |
 //! | then | for each message its length, u32, 12 zeros, and the message, filled up to a multiple of 16 |
 //!
-//! All numbers are little-endian; multiples of 16 count from the parcel's beginning. A parcel needs nothing that came before it, so any other can be lost.
+//! A message that lies in the publisher's pool has in its stead the [`Chunk`] in which it does. All numbers are little-endian; multiples of 16 count from the parcel's beginning. A parcel needs nothing that came before it, so any other can be lost.
 
 use std::ops::Range;
 
 use rkyv::util::AlignedVec;
 
 use crate::message::{EncodeError, Host, Message, Scratch, Timestamp};
+use crate::pool::Chunk;
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
 use super::{LaneError, MAX_TOPIC_IDS};
@@ -43,6 +44,10 @@ pub struct Unpacked {
     topic_id: u32,
     stamp: Option<Timestamp>,
     before: u64,
+    /// Whether a message may lie in the pool.
+    takes_chunks: bool,
+    /// Where its message lies in the pool, if it does.
+    chunk: Option<Chunk>,
     /// Messages that were not looked at yet.
     left: u32,
     /// Where the next one begins.
@@ -56,8 +61,8 @@ impl Parcel {
         self.bytes.clear();
         self.messages = 0;
         self.message_bytes = 0;
-        let stamped = u32::from(stamp.is_some());
-        for word in [0, topic_id, name.len() as u32, stamped] {
+        let flags = if stamp.is_some() { STAMPED } else { 0 };
+        for word in [0, topic_id, name.len() as u32, flags] {
             self.bytes.extend_from_slice(&word.to_le_bytes());
         }
         let stamp = stamp.map_or([0; Timestamp::BYTES], |stamp| stamp.to_bytes());
@@ -89,6 +94,14 @@ impl Parcel {
         }
         self.fill_up();
         Ok(len)
+    }
+
+    /// Has a message that lies in the pool, and no other.
+    pub fn refer_to(&mut self, chunk: Chunk) {
+        // Of the flags, the low byte.
+        self.bytes[12] |= POOLED as u8;
+        self.room(Chunk::BYTES).copy_from_slice(&chunk.to_bytes());
+        self.message_bytes = chunk.len_bytes as usize;
     }
 
     /// Its messages.
@@ -136,6 +149,17 @@ impl Unpacked {
             keeps_one: true,
             ..Self::default()
         }
+    }
+
+    /// Messages may lie in the pool.
+    pub fn taking_chunks(mut self) -> Self {
+        self.takes_chunks = true;
+        self
+    }
+
+    /// Where the message of the parcel lies in the pool; what [`message`](Self::message) gives has no meaning then.
+    pub fn chunk(&self) -> Option<Chunk> {
+        self.chunk
     }
 
     /// Where a parcel is to be copied, before [`Unpacked::open`].
@@ -203,11 +227,17 @@ impl Unpacked {
 
     fn read(&mut self, host: Host) -> Option<()> {
         let (left, topic_id) = (self.word(0)?, self.word(4)?);
-        let (name_len, stamped) = (self.word(8)? as usize, self.word(12)?);
-        if left == 0 || topic_id >= MAX_TOPIC_IDS || name_len > MAX_NAME_BYTES || stamped > 1 {
+        let (name_len, flags) = (self.word(8)? as usize, self.word(12)?);
+        let is_pooled = flags & POOLED != 0;
+        if left == 0
+            || topic_id >= MAX_TOPIC_IDS
+            || name_len > MAX_NAME_BYTES
+            || flags > STAMPED | POOLED
+            || is_pooled && (left > 1 || !self.takes_chunks)
+        {
             return None;
         }
-        self.stamp = match stamped {
+        self.stamp = match flags & STAMPED {
             0 => None,
             _ => {
                 let bytes = self.bytes.get(16..32)?.try_into().ok()?;
@@ -233,6 +263,13 @@ impl Unpacked {
         self.topic = index;
         self.topic_id = topic_id;
         self.next = (NAME + name_len).next_multiple_of(16);
+        self.chunk = match is_pooled {
+            false => None,
+            true => {
+                let name = self.bytes.get(self.next_message()?)?;
+                Some(Chunk::from_bytes(name.try_into().ok()?)?)
+            }
+        };
         self.left = left;
         Some(())
     }
@@ -261,6 +298,10 @@ const HEADER_BYTES: usize = 16;
 const PARCEL_BYTES: usize = (NAME + MAX_NAME_BYTES).next_multiple_of(16);
 /// Where the number of messages that came before stands.
 const BEFORE: Range<usize> = 32..40;
+/// In the flags: it says when its messages were published.
+const STAMPED: u32 = 1;
+/// In the flags: its one message lies in the pool.
+const POOLED: u32 = 2;
 /// Where the name begins.
 const NAME: usize = BEFORE.end;
 
@@ -317,6 +358,60 @@ mod tests {
             bytes[at.min(end.saturating_sub(1))] = with;
             let _ = unpack(&mut Unpacked::default(), &bytes);
             let _ = unpack(&mut Unpacked::default(), &bytes[..end]);
+        }
+    }
+
+    fn hint(chunk: [u64; 4]) -> Vec<u8> {
+        let chunk = Chunk::from_bytes(chunk.map(u64::to_le_bytes).concat().try_into().unwrap());
+        let mut parcel = Parcel::default();
+        parcel.begin(7, "t", None);
+        parcel.refer_to(chunk.unwrap());
+        assert_eq!((parcel.messages(), parcel.message_bytes()), (1, 5000));
+        parcel.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_message_in_the_pool_is_found_where_that_may_be() {
+        let bytes = hint([7, 128, 5000, 0]);
+        let expected = [
+            [1, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0],
+            [0; 16],
+            [0, 0, 0, 0, 0, 0, 0, 0, b't', 0, 0, 0, 0, 0, 0, 0],
+            [32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [7, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0],
+            [0x88, 0x13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(bytes, expected.concat());
+        let mut unpacked = Unpacked::default().taking_chunks();
+        unpack(&mut unpacked, &bytes).unwrap();
+        let chunk = unpacked.chunk().unwrap();
+        assert_eq!(
+            (
+                chunk.place.segment,
+                chunk.place.offset_bytes(),
+                chunk.len_bytes
+            ),
+            (7, 128, 5000)
+        );
+        assert!(unpack(&mut Unpacked::default(), &bytes).is_err());
+        // The next one is none.
+        unpack(&mut unpacked, parcel(7, "t", true, &[vec![1; 32]]).bytes()).unwrap();
+        assert_eq!(unpacked.chunk(), None);
+    }
+
+    #[test]
+    fn a_message_in_the_pool_that_names_no_chunk_is_refused() {
+        let good = hint([3, 128, 5000, 0]);
+        // Two messages; another flag; the length of the name of the chunk; its segment, offset, what is reserved.
+        for (at, with) in [(0, 2), (12, 4), (48, 31), (68, 1), (72, 1), (95, 1)] {
+            let mut bytes = good.clone();
+            bytes[at] = with;
+            let mut unpacked = Unpacked::default().taking_chunks();
+            assert!(unpack(&mut unpacked, &bytes).is_err(), "{at}");
+        }
+        for end in 0..good.len() {
+            let mut unpacked = Unpacked::default().taking_chunks();
+            assert!(unpack(&mut unpacked, &good[..end]).is_err(), "{end}");
         }
     }
 

@@ -56,8 +56,8 @@ pub(super) fn make_writer(
 /// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
 /// read to its end, who has not got what came before.
 fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, String> {
-    let keeps = !matches!(route.overflow, Overflow::DropOldest | Overflow::Conflate);
-    if route.far || route.queue.is_some() || !keeps {
+    let is_table = matches!(route.overflow, Overflow::Conflate);
+    if route.far || route.queue.is_some() || is_table {
         return Ok(None);
     }
     let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
@@ -115,7 +115,7 @@ fn make_lane(
     let memory = OwnMedium::create(kind, capacity, options).map_err(|error| reason(&error))?;
     let counters = lane_counters(port, route, capacity);
     let writer = match medium {
-        Medium::LossyRing => CopyWriter::lossy(memory.clone(), counters),
+        Medium::LossyRing => CopyWriter::lossy(memory.clone(), counters).with_cargo(cargo),
         _ => CopyWriter::table(memory.clone(), counters).map_err(|error| reason(&error))?,
     };
     let command = WriterCommand::Copy(Box::new(CopyLane {
@@ -309,7 +309,7 @@ pub(super) fn make_reader(
         _ if origin != Origin::Own => return Err("lanes of queue groups are rings".into()),
         Medium::LossyRing => {
             let reader = CopyReader::lossy(memory.clone(), area, peer, counters);
-            LaneReader::Copy(Box::new(reader))
+            LaneReader::Copy(Box::new(reader.with_cargo(cargo, port.mark)))
         }
         Medium::Table => {
             let reader = CopyReader::table(memory.clone(), area, peer, counters);
