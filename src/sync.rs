@@ -151,6 +151,10 @@ pub enum Site {
     HintLookAgain,
     /// Lossy consumer: its cursor does not pass a record before what that refers to can be in a hold slot.
     HintBeforeCursor,
+    /// Table reader: a full fence between its store to a hold slot and its look at `writes`, partner of `GivenUpFence`.
+    TableHintFence,
+    /// Table reader: it looks at `writes` before it believes that what a value refers to is its own.
+    TableHintLookAgain,
 }
 
 impl Site {
@@ -159,7 +163,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 62] = [
+    pub const ALL: [Site; 64] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -222,6 +226,8 @@ impl Site {
         Site::HintFence,
         Site::HintLookAgain,
         Site::HintBeforeCursor,
+        Site::TableHintFence,
+        Site::TableHintLookAgain,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

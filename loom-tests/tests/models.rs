@@ -159,3 +159,8 @@ fn a_chunk_that_is_read_in_a_lossy_ring_is_not_written_before() {
 fn a_copy_of_a_chunk_that_gives_way_is_whole_or_known_not_to_be() {
     hint::run_copied();
 }
+
+#[test]
+fn a_chunk_of_a_last_value_is_not_written_while_a_reader_has_it() {
+    hint::run_table();
+}

@@ -150,7 +150,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
 
     /// From which length on, in bytes, a message is written once for all subscribers on this host, which read it where it lies;
     /// 4,096 unless set. Shorter ones are copied into each subscriber's ring, and so are all for subscribers on other hosts, in queue
-    /// groups, or with [`Overflow::Conflate`](crate::Overflow::Conflate). With `usize::MAX` no message goes that way but
+    /// groups, or behind a [snapshot](super::SubscriberBuilder::snapshot) as far as that goes. With `usize::MAX` no message goes that way but
     /// [loans](Publisher::loan).
     pub fn pool_threshold(mut self, bytes: usize) -> Self {
         self.pool_threshold = bytes;

@@ -13,6 +13,7 @@ use crate::table::{TableReader, Value};
 use crate::topic::Topic;
 
 use super::hint_reader::HintReader;
+use super::parcel::chunk_in;
 use super::pool_reader::PoolReader;
 use super::{CargoReceiver, CursorArea, Hold, LaneError, Next, Peer, PeerMedium, Unpacked};
 
@@ -37,7 +38,7 @@ pub struct CopyReader {
 
 enum Medium {
     Lossy(LossyConsumer<PeerMedium, Arc<CursorArea>>),
-    Table(Box<TableReader<PeerMedium>>, CursorArea),
+    Table(Box<TableReader<PeerMedium>>, Arc<CursorArea>),
 }
 
 impl CopyReader {
@@ -60,7 +61,7 @@ impl CopyReader {
     ) -> Result<Self, LaneError> {
         let host = host(&memory);
         let table = TableReader::open(memory)?;
-        let medium = Medium::Table(Box::new(table), area);
+        let medium = Medium::Table(Box::new(table), Arc::new(area));
         Ok(Self::new(medium, publisher, counters, host))
     }
 
@@ -80,8 +81,8 @@ impl CopyReader {
 
     /// With a way for memory; `mark` says in which process.
     pub fn with_cargo(mut self, cargo: Option<CargoReceiver>, mark: ProcessMark) -> Self {
-        if let (Some(cargo), Medium::Lossy(ring)) = (cargo, &self.medium) {
-            let (area, memory) = (ring.cursor().clone(), ring.storage().clone());
+        if let Some(cargo) = cargo {
+            let (area, memory) = (self.area().clone(), self.memory().clone());
             let bell = self.publisher.bell().clone();
             let pool = PoolReader::new(area, cargo.presence(), memory, bell, mark);
             self.hints = Some(HintReader::new(pool, cargo));
@@ -121,7 +122,7 @@ impl CopyReader {
         match &mut self.medium {
             Medium::Lossy(_) => self.open_record(),
             Medium::Table(table, _) => {
-                let Some(value) = next_of(table, &mut self.parcel)? else {
+                let Some(value) = next_of(table, &mut self.parcel, self.hints.as_mut())? else {
                     return Ok(None);
                 };
                 // It had to give way to another topic.
@@ -319,7 +320,7 @@ impl CopyReader {
         }
     }
 
-    fn area(&self) -> &CursorArea {
+    fn area(&self) -> &Arc<CursorArea> {
         match &self.medium {
             Medium::Lossy(ring) => ring.cursor(),
             Medium::Table(_, area) => area,
@@ -337,15 +338,32 @@ impl CopyReader {
 fn next_of(
     table: &mut TableReader<PeerMedium>,
     parcel: &mut Unpacked,
+    mut hints: Option<&mut HintReader>,
 ) -> Result<Option<Value>, LaneError> {
+    let mut broken = None;
+    let mut keep = |value: &[u8], stands: &dyn Fn() -> bool| {
+        let (Some(hints), Some(chunk)) = (&mut hints, chunk_in(value)) else {
+            return true;
+        };
+        let taken = hints.take(chunk, stands);
+        taken.unwrap_or_else(|error| {
+            broken = Some(error);
+            true
+        })
+    };
+    let mut found = None;
     // Of a publisher who has closed, each slot is such a one once at most; one who goes on has other lanes wait meanwhile.
     for _ in 0..=table.slots() {
-        match table.poll(parcel.buffer())? {
-            Some(value) if value.vacated && value.skipped == 0 => {}
-            found => return Ok(found),
+        found = table.poll_with(parcel.buffer(), &mut keep)?;
+        if !found.is_some_and(|value| value.vacated && value.skipped == 0) {
+            break;
         }
+        found = None;
     }
-    Ok(None)
+    match broken {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
 }
 
 /// On whose host the clocks of a lane's publisher are.

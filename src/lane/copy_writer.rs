@@ -1,17 +1,18 @@
 //! The publisher's end of a lane that never has it wait: what is written takes the place of something older.
 
+mod pooled;
+
 use std::sync::Arc;
 
 use crate::counters::LaneSlot;
-use crate::pool::SegmentId;
 use crate::ring::lossy::{LossyProducer, max_payload_bytes};
 use crate::ring::{Control, Ending, Position, Read};
 use crate::sync::Ordering;
 use crate::table::{Shape, ShapeError, TableWriter};
 
-use super::{
-    Block, CargoSender, OwnMedium, Parcel, Peer, PeerArea, PeerCursor, PoolLane, PoolWriter,
-};
+use super::{CargoSender, OwnMedium, Parcel, Peer, PeerCursor, PoolLane};
+
+use pooled::Lent;
 
 /// The publisher's end of a lane that never has it wait.
 pub struct CopyWriter {
@@ -23,6 +24,8 @@ pub struct CopyWriter {
     cargo: Option<Arc<CargoSender>>,
     /// Where messages may lie that are not copied.
     pool: Option<PoolLane>,
+    /// Which values of a table lie there.
+    lent: Lent,
 }
 
 enum Medium {
@@ -62,6 +65,7 @@ impl CopyWriter {
             counters,
             cargo: None,
             pool: None,
+            lent: Lent::default(),
         }
     }
 
@@ -100,87 +104,13 @@ impl CopyWriter {
                 let (head, rest) = parcel.around_before();
                 let parts = [head, &before, rest];
                 table.store(key, count, &parts).map_err(|_| TooLong)?;
+                self.lent.note(table.take_gone());
                 Position(table.sequence() - 1)
             }
         };
         self.counters
             .messages(count.into(), parcel.message_bytes(), position);
         Ok(())
-    }
-
-    /// From now on messages in this pool need not be copied, if the subscriber can get its segments.
-    pub fn join_pool(&mut self, pool: &mut PoolWriter) {
-        let cargo = self.cargo.as_ref();
-        self.pool = cargo.map(|cargo| pool.add_lane(cargo.clone()));
-    }
-
-    /// Whether messages in the pool need not be copied.
-    pub fn takes_blocks(&self) -> bool {
-        self.pool.is_some()
-    }
-
-    /// The subscriber has said where its words are.
-    pub fn watch(&mut self, area: Arc<PeerArea>, pool: &mut PoolWriter) {
-        if let Some(lane) = &self.pool {
-            pool.attach(lane, area);
-        }
-    }
-
-    /// Writes a parcel that refers to a block of the pool; whether it did: the subscriber may hold too much, or cannot be sent
-    /// the segment now. What has to give way for it does.
-    pub fn write_block(&mut self, parcel: &Parcel, block: &Block, pool: &mut PoolWriter) -> bool {
-        self.retire(&[]);
-        let (Medium::Lossy(ring, number), Some(lane)) = (&mut self.medium, &mut self.pool) else {
-            return false;
-        };
-        // What was sent before the record is there when that is found.
-        if !pool.may_lend(lane, block.len()) || !pool.introduce(lane, block) {
-            return false;
-        }
-        if ring.append(*number, &[parcel.bytes()]).is_err() {
-            return false;
-        }
-        *number += 1;
-        let Position(end) = ring.committed();
-        pool.push(lane, block, end);
-        pool.give_up(lane, ring.given_up().0);
-        // As much lies in the pool as would lie in the ring.
-        let budget = ring.storage().capacity();
-        while let Some(oldest) = pool.excess(lane, budget) {
-            ring.give_up(Position(oldest));
-            pool.give_up(lane, ring.given_up().0);
-        }
-        self.counters.messages(1, block.len(), Position(end));
-        true
-    }
-
-    /// Gives up the oldest messages that lie in the pool, so many, but not the newest; whether there was one.
-    pub fn give_up(&mut self, messages: usize, pool: &mut PoolWriter) -> bool {
-        let (Medium::Lossy(ring, _), Some(lane)) = (&mut self.medium, &self.pool) else {
-            return false;
-        };
-        let oldest = pool.oldest(lane, messages);
-        ring.give_up(Position(oldest.unwrap_or(0)));
-        // Others may have taken the place of what lay there.
-        pool.give_up(lane, ring.given_up().0);
-        oldest.is_some()
-    }
-
-    /// Tells the subscriber of segments that were given up, as far as there is room. Those go by the courier, for a record
-    /// could be lost; a word says that there is something.
-    pub fn retire(&mut self, segments: &[SegmentId]) {
-        let Some(lane) = &mut self.pool else {
-            return;
-        };
-        lane.retire(segments);
-        let told = lane.tell_retired();
-        if told > 0 {
-            let word = self.memory().control(Control::Retired);
-            // Relaxed: our own word. Partner of the release: the acquire in `HintReader::take_news`, behind which it has come.
-            let before = word.load(Ordering::Relaxed);
-            word.store(before.wrapping_add(told), Ordering::Release);
-            self.wake();
-        }
     }
 
     /// The longest parcel, in bytes.

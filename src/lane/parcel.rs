@@ -265,26 +265,43 @@ impl Unpacked {
         self.next = (NAME + name_len).next_multiple_of(16);
         self.chunk = match is_pooled {
             false => None,
-            true => {
-                let name = self.bytes.get(self.next_message()?)?;
-                Some(Chunk::from_bytes(name.try_into().ok()?)?)
-            }
+            true => Some(chunk_in(&self.bytes)?),
         };
         self.left = left;
         Some(())
     }
 
     fn next_message(&self) -> Option<Range<usize>> {
-        let len = self.word(self.next)? as usize;
-        let start = self.next + HEADER_BYTES;
-        let end = start.checked_add(len)?;
-        (end <= self.bytes.len()).then_some(start..end)
+        message_at(&self.bytes, self.next)
     }
 
     fn word(&self, at: usize) -> Option<u32> {
-        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+        word(&self.bytes, at)
     }
+}
+
+/// Where the message of a parcel lies in the pool, if it does: of one that may be none, and is not opened.
+pub(super) fn chunk_in(parcel: &[u8]) -> Option<Chunk> {
+    if word(parcel, 12)? & POOLED == 0 {
+        return None;
+    }
+    let name_len = word(parcel, 8)? as usize;
+    let first = NAME.checked_add(name_len)?.checked_next_multiple_of(16)?;
+    let chunk = parcel.get(message_at(parcel, first)?)?;
+    Chunk::from_bytes(chunk.try_into().ok()?)
+}
+
+/// Where the message is whose header stands there.
+fn message_at(parcel: &[u8], at: usize) -> Option<Range<usize>> {
+    let len = word(parcel, at)? as usize;
+    let start = at.checked_add(HEADER_BYTES)?;
+    let end = start.checked_add(len)?;
+    (end <= parcel.len()).then_some(start..end)
+}
+
+fn word(parcel: &[u8], at: usize) -> Option<u32> {
+    let bytes = parcel.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
 /// The longest parcel with messages that take this much in a ring, headers included.

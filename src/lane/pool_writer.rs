@@ -245,13 +245,18 @@ impl PoolWriter {
     }
 
     /// See [`Pool::oldest`].
-    pub(super) fn oldest(&self, lane: &PoolLane, records: usize) -> Option<u64> {
-        self.account.oldest(&lane.ring, records)
+    pub(super) fn oldest(&self, lane: &PoolLane) -> Option<u64> {
+        self.account.oldest(&lane.ring)
     }
 
     /// See [`Pool::give_up`].
     pub(super) fn give_up(&mut self, lane: &PoolLane, end: u64) {
         self.account.give_up(&lane.ring, end);
+    }
+
+    /// See [`Pool::give_up_one`].
+    pub(super) fn give_up_one(&mut self, lane: &PoolLane, end: u64) {
+        self.account.give_up_one(&lane.ring, end);
     }
 
     /// Sees to it that the subscriber has the segment of a block; whether it does.

@@ -165,17 +165,27 @@ impl<W: Watch, P: Presence> Ledger<W, P> {
         self.rings[ring.index].held_bytes
     }
 
-    /// Where the oldest records end that chunks go with, so many of them, but for the newest one.
-    pub(super) fn oldest(&self, ring: &RingKey, records: usize) -> Option<u64> {
+    /// Where the oldest record ends that a chunk goes with, unless it is the newest one.
+    pub(super) fn oldest(&self, ring: &RingKey) -> Option<u64> {
         let pushed = &self.rings[ring.index].pushed;
-        let records = records.min(pushed.len().checked_sub(1)?);
-        Some(pushed[records.checked_sub(1)?].0)
+        let oldest = pushed.front().filter(|_| pushed.len() > 1)?;
+        Some(oldest.0)
     }
 
     /// The records of this ring that end here, or before, are given up.
     pub(super) fn give_up(&mut self, ring: &RingKey, end: u64) {
         let ring = &mut self.rings[ring.index];
         while let Some(key) = ring.pop_up_to(end) {
+            ring.gives_up = true;
+            ring.keep(key, &self.chunks);
+        }
+    }
+
+    /// The record of this ring that ends here is given up, if a chunk goes with it.
+    pub(super) fn give_up_one(&mut self, ring: &RingKey, end: u64) {
+        let ring = &mut self.rings[ring.index];
+        let found = ring.pushed.binary_search_by_key(&end, |(end, _)| *end);
+        if let Some((_, key)) = found.ok().and_then(|index| ring.pushed.remove(index)) {
             ring.gives_up = true;
             ring.keep(key, &self.chunks);
         }

@@ -27,6 +27,10 @@
 //! Of the two fences one is first. If it is the publisher's, the reader sees that the record is given up. If it is the
 //! reader's, the publisher sees the slot; or what the slot held later, and then all reads of the chunk are over.
 //!
+//! In a [`table`](crate::table) a value is such a record: it ends at its sequence plus 1, as the reader's cursor has it, it stands as long
+//! as it is the newest of its slot (`TableReader::poll_with`), and it is given up when another one has taken its place, or its
+//! slot is vacated.
+//!
 //! A reader without a free slot copies the chunk by atomic words, passes the fence, and looks likewise: what is written into the
 //! chunk next is written behind `Intent` and a fence, so a copy of a record that stands is whole.
 //!
@@ -163,18 +167,25 @@ impl<W: Watch, P: Presence> Pool<W, P> {
         if is_excess(&self.ledger) {
             self.look_at(ring);
         }
-        let oldest = is_excess(&self.ledger).then(|| self.ledger.oldest(ring, 1));
-        oldest.flatten()
+        match is_excess(&self.ledger) {
+            true => self.ledger.oldest(ring),
+            false => None,
+        }
     }
 
-    /// Where the oldest records of this ring end that chunks go with, at most so many, and never the newest one.
-    pub fn oldest(&self, ring: &RingKey, records: usize) -> Option<u64> {
-        self.ledger.oldest(ring, records)
+    /// Where the oldest record of this ring ends that a chunk goes with, unless it is the newest one, too.
+    pub fn oldest(&self, ring: &RingKey) -> Option<u64> {
+        self.ledger.oldest(ring)
     }
 
     /// The records of this ring that end here, or before, are given up: whoever looks at them from now on can see that.
     pub fn give_up(&mut self, ring: &RingKey, end: u64) {
         self.ledger.give_up(ring, end);
+    }
+
+    /// The same of one record alone.
+    pub fn give_up_one(&mut self, ring: &RingKey, end: u64) {
+        self.ledger.give_up_one(ring, end);
     }
 
     /// The chunk goes with the record of this ring that ends at the position `end`, which is above all before.

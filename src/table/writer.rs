@@ -28,6 +28,8 @@ pub struct TableWriter<S> {
     used: u32,
     /// Slots that hold no value, and perhaps some that [`TableWriter::store_at`] has taken since.
     vacant: Vec<u32>,
+    /// Sequences of values that nobody finds any more, where somebody wants to know.
+    gone: Option<Vec<u64>>,
 }
 
 /// What the writer knows of a slot.
@@ -122,6 +124,7 @@ impl<S: WordsMut> TableWriter<S> {
             vacant: (0..shape.slots).rev().collect(),
             storage,
             layout,
+            gone: None,
         };
         table.complete_below(1);
         Ok(table)
@@ -152,11 +155,11 @@ impl<S: WordsMut> TableWriter<S> {
     }
 
     /// Makes the parts, one behind the other, the newest value of the topic that the caller calls `key`: `count` messages.
-    /// Each part but the last is a multiple of 8 bytes. Others, written longest ago, give way if there is no room.
+    /// Each part but the last is a multiple of 8 bytes. Others, written longest ago, give way if there is no room. Gives its slot.
     ///
     /// # Errors
     /// The value is too long for this table; nothing has changed.
-    pub fn store(&mut self, key: u64, count: u32, parts: &[&[u8]]) -> Result<(), TooLarge> {
+    pub fn store(&mut self, key: u64, count: u32, parts: &[&[u8]]) -> Result<u32, TooLarge> {
         let len = self.measure(parts)?;
         let slot = self.slot_of(key);
         let stamp = Stamp {
@@ -169,7 +172,28 @@ impl<S: WordsMut> TableWriter<S> {
         }
         self.write(slot, stamp, len, parts);
         self.complete_below(stamp.sequence + 1);
-        Ok(())
+        Ok(slot)
+    }
+
+    /// From now on [`TableWriter::take_gone`] tells which values are gone.
+    pub fn tell_gone(&mut self) {
+        self.gone.get_or_insert_default();
+    }
+
+    /// Sequences of the values that others have taken the place of, or that had to give way, since this was asked last; some are
+    /// named twice.
+    pub fn take_gone(&mut self) -> impl Iterator<Item = u64> {
+        self.gone.iter_mut().flat_map(|gone| gone.drain(..))
+    }
+
+    /// Takes away the value of this slot, as if there were no memory for it; whether it is the one with this sequence.
+    pub fn take_away(&mut self, slot: u32, sequence: u64) -> bool {
+        let held = self.slots.get(slot as usize);
+        let is_there = held.is_some_and(|held| held.sequence == sequence && held.key.is_some());
+        if is_there {
+            self.vacate(slot);
+        }
+        is_there
     }
 
     /// For the copy of a table of another host: stores what a reader there was given, into the same slot. A table that is
@@ -282,6 +306,11 @@ impl<S: WordsMut> TableWriter<S> {
         let offset = self.begin(slot, len);
         let content = Content::Value { len, offset };
         let held = &mut self.slots[slot as usize];
+        if held.sequence > 0
+            && let Some(gone) = &mut self.gone
+        {
+            gone.push(held.sequence);
+        }
         held.sequence = stamp.sequence;
         held.number = stamp.end().unwrap_or(u64::MAX);
         self.complete(slot, Description { stamp, content }, parts);
@@ -328,6 +357,9 @@ impl<S: WordsMut> TableWriter<S> {
     fn vacate(&mut self, slot: u32) {
         self.empty_cells(slot);
         self.recency.remove(slot);
+        if let Some(gone) = &mut self.gone {
+            gone.push(self.slots[slot as usize].sequence);
+        }
         if let Some(key) = self.slots[slot as usize].key.take() {
             self.keys.remove(&key);
             self.vacant.push(slot);

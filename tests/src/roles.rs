@@ -58,8 +58,9 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("frames", [address, topic, len]) => {
             frames::frames(address, topic, len.parse().unwrap(), script);
         }
-        ("latest-holder", [address, pattern, count]) => {
-            frames::latest_holder(address, pattern, count.parse().unwrap(), script);
+        ("latest-holder", [address, pattern, way, count]) => {
+            let count = count.parse().unwrap();
+            frames::latest_holder(address, pattern, policy(way), count, script);
         }
         ("region-holder", [address, pattern]) => {
             region_holder::region_holder(address, pattern, script);

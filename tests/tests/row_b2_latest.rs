@@ -1,27 +1,30 @@
 //! Row B2: the latest frames are read where they were written, by subscribers that nobody waits for.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringmain::message::Bytes;
 use ringmain::{Clock, Held, Overflow, RecvError, Subscriber};
 use ringmain_tests::frame::{
-    BLOCK, MIB, check_frame, check_words, comes_back, frame, frame_publisher, frame_subscriber,
-    lend,
+    BLOCK, MIB, check_frame, check_words, comes_back, fill_frame, frame, frame_publisher,
+    frame_subscriber, lend,
 };
 use ringmain_tests::{
-    Bus, Peer, Transport, eventually, on_each_local_transport, on_each_transport,
+    Bus, Peer, Transport, eventually, on_each_local_transport, on_each_transport, policy,
 };
 
 /// What a subscriber has got of its publisher, and what it was told to have lost.
 #[derive(Debug, Default)]
 struct Tally {
     got: u64,
+    /// In whose place others came.
+    skipped: u64,
     lost: u64,
 }
 
 impl Tally {
     fn total(&self) -> u64 {
-        self.got + self.lost
+        self.got + self.skipped + self.lost
     }
 
     /// Receives what comes next; gives what `look` makes of it.
@@ -33,6 +36,7 @@ impl Tally {
         match subscriber.recv_timeout(Duration::from_millis(100)) {
             Ok(None) => None,
             Ok(Some(sample)) => {
+                self.skipped += sample.skipped();
                 assert_eq!(sample.sequence(), self.total(), "{self:?}");
                 self.got += 1;
                 Some(look(&sample))
@@ -47,9 +51,12 @@ impl Tally {
     }
 }
 
+/// Policies by which older messages give way, as roles call them.
+const GIVING_WAY: [&str; 2] = ["oldest", "conflate"];
+
 /// A process that publishes frames of so many bytes to nobody but this subscriber.
-fn frames(bus: &Bus, len: usize) -> (Peer, Subscriber<Bytes>) {
-    let subscriber = frame_subscriber(bus, Overflow::DropOldest);
+fn frames(bus: &Bus, way: &str, len: usize) -> (Peer, Subscriber<Bytes>) {
+    let subscriber = frame_subscriber(bus, policy(way));
     let frames = bus.peer("frames", &["frames/a", &len.to_string()]);
     (frames, subscriber)
 }
@@ -62,183 +69,230 @@ fn said(line: &str) -> (u64, u64) {
 
 #[test]
 fn b2_a_slow_subscriber_sees_whole_frames_and_each_loss() {
-    let bus = Bus::start(Transport::Unix);
-    let (mut writer, mut subscriber) = frames(&bus, MIB);
-    let mut tally = Tally::default();
-    let mut copies = 0;
-    writer.tell("600");
-    let mut done = None;
-    eventually("all frames are got, or lost", || {
-        tally.next(&mut subscriber, |sample| {
-            // Slower than the publisher, who goes on meanwhile.
-            for _ in 0..4 {
-                assert_eq!(check_words(sample), sample.sequence());
-            }
-            copies += u64::from(sample.hold().unwrap().is_copy());
+    for way in GIVING_WAY {
+        let bus = Bus::start(Transport::Unix);
+        let (mut writer, mut subscriber) = frames(&bus, way, MIB);
+        let mut tally = Tally::default();
+        let mut copies = 0;
+        writer.tell("600");
+        let mut done = None;
+        eventually("all frames are got, or lost", || {
+            tally.next(&mut subscriber, |sample| {
+                // Slower than the publisher, who goes on meanwhile.
+                for _ in 0..4 {
+                    assert_eq!(check_words(sample), sample.sequence());
+                }
+                copies += u64::from(sample.hold().unwrap().is_copy());
+            });
+            done = done.or_else(|| writer.next_line().map(|line| said(&line)));
+            done.is_some_and(|(published, _)| published == tally.total())
         });
-        done = done.or_else(|| writer.next_line().map(|line| said(&line)));
-        done.is_some_and(|(published, _)| published == tally.total())
-    });
-    let (published, most) = done.unwrap();
-    assert_eq!(published, 600);
-    assert!(tally.lost > 0 && tally.got > 0, "{tally:?}");
-    assert_eq!(copies, 0, "{tally:?}");
-    // As much as lies in its ring, and what is being written and looked at, in segments of 4 and 8 MiB; not its limit.
-    assert!(most <= 28 * MIB as u64, "{most} bytes");
+        let (published, most) = done.unwrap();
+        assert_eq!(published, 600);
+        assert!(tally.skipped + tally.lost > 0 && tally.got > 0, "{tally:?}");
+        assert_eq!(copies, 0, "{tally:?}");
+        // As much as lies in its ring, and what is being written and looked at, in segments of 4 and 8 MiB; not its limit.
+        assert!(most <= 28 * MIB as u64, "{most} bytes");
+    }
 }
 
 #[test]
 fn b2_what_is_held_stays_while_thousands_of_frames_go_by() {
-    let bus = Bus::start(Transport::Unix);
-    let (mut writer, mut subscriber) = frames(&bus, 64 * 1024);
-    let mut tally = Tally::default();
-    let mut held: Vec<Held<Bytes>> = Vec::new();
-    let mut published = 0;
-    while published < 6000 {
-        writer.tell("1000");
-        published += 1000;
-        let mut done = false;
-        eventually("all frames are got, or lost", || {
-            if let Some(frame) = tally.next(&mut subscriber, |sample| sample.hold().unwrap())
-                && held.len() < 20
-                && (held.is_empty() || tally.total() % 300 < 100)
-            {
-                assert!(!frame.is_copy());
-                held.push(frame);
+    for way in GIVING_WAY {
+        let bus = Bus::start(Transport::Unix);
+        let (mut writer, mut subscriber) = frames(&bus, way, 64 * 1024);
+        let mut tally = Tally::default();
+        let mut held: Vec<Held<Bytes>> = Vec::new();
+        let mut published = 0;
+        while published < 6000 {
+            writer.tell("1000");
+            published += 1000;
+            let mut done = false;
+            eventually("all frames are got, or lost", || {
+                if let Some(frame) = tally.next(&mut subscriber, |sample| sample.hold().unwrap())
+                    && held.len() < 20
+                    && (held.is_empty() || tally.total() % 300 < 100)
+                {
+                    assert!(!frame.is_copy());
+                    held.push(frame);
+                }
+                done |= writer.next_line().is_some();
+                done && tally.total() == published
+            });
+            for frame in &held {
+                assert_eq!(check_words(frame), frame.sequence());
             }
-            done |= writer.next_line().is_some();
-            done && tally.total() == published
-        });
+        }
+        assert!(held.len() > 5 && tally.got > 20, "{tally:?}");
+        // They outlive all who brought them.
+        drop((writer, subscriber));
         for frame in &held {
             assert_eq!(check_words(frame), frame.sequence());
         }
-    }
-    assert!(held.len() > 5 && tally.got > 20, "{tally:?}");
-    // They outlive all who brought them.
-    drop((writer, subscriber));
-    for frame in &held {
-        assert_eq!(check_words(frame), frame.sequence());
     }
 }
 
 #[test]
 fn b2_memory_comes_back_of_a_subscriber_that_is_killed_while_it_holds_frames() {
-    let bus = Bus::start(Transport::Unix);
-    let mut holder = bus.peer("latest-holder", &["frames/a", "5"]);
-    holder.expect("open");
-    let mut publisher = frame_publisher(&bus, 64);
-    let mut number = 0;
-    eventually("frames are held", || {
-        lend(&mut publisher, number, MIB);
-        number += 1;
-        holder.next_line().is_some_and(|line| line == "held")
-    });
-    for number in 0..20 {
-        lend(&mut publisher, number, MIB);
+    for way in GIVING_WAY {
+        let bus = Bus::start(Transport::Unix);
+        let mut holder = bus.peer("latest-holder", &["frames/a", way, "5"]);
+        holder.expect("open");
+        let mut publisher = frame_publisher(&bus, 64);
+        let mut number = 0;
+        eventually("frames are held", || {
+            lend(&mut publisher, number, MIB);
+            number += 1;
+            holder.next_line().is_some_and(|line| line == "held")
+        });
+        for number in 0..20 {
+            lend(&mut publisher, number, MIB);
+        }
+        assert!(publisher.shrink_pool() >= 5 * MIB as u64);
+        holder.kill();
+        comes_back(&mut publisher);
     }
-    assert!(publisher.shrink_pool() >= 5 * MIB as u64);
-    holder.kill();
-    comes_back(&mut publisher);
 }
 
 #[test]
 fn b2_who_looks_forgets_memory_that_its_publisher_has_given_up() {
-    let bus = Bus::start(Transport::Unix);
-    let mut holder = bus.peer("latest-holder", &["frames/a", "3"]);
-    holder.expect("open");
-    let mut publisher = frame_publisher(&bus, 64);
-    let mut number = 0;
-    eventually("frames are held", || {
-        lend(&mut publisher, number, MIB);
-        number += 1;
-        holder.next_line().is_some_and(|line| line == "held")
-    });
-    let mut segments = |what| {
-        holder.tell(what);
-        holder.line().parse::<usize>().unwrap()
-    };
-    let mapped = segments("look");
-    assert_eq!(segments("release"), mapped);
-    comes_back(&mut publisher);
-    eventually("it is unmapped at the other end", || {
-        segments("look") < mapped
-    });
+    for way in GIVING_WAY {
+        let bus = Bus::start(Transport::Unix);
+        let mut holder = bus.peer("latest-holder", &["frames/a", way, "3"]);
+        holder.expect("open");
+        let mut publisher = frame_publisher(&bus, 64);
+        let mut number = 0;
+        eventually("frames are held", || {
+            lend(&mut publisher, number, MIB);
+            number += 1;
+            holder.next_line().is_some_and(|line| line == "held")
+        });
+        let mut segments = |what| {
+            holder.tell(what);
+            holder.line().parse::<usize>().unwrap()
+        };
+        let mapped = segments("look");
+        assert_eq!(segments("release"), mapped);
+        comes_back(&mut publisher);
+        eventually("it is unmapped at the other end", || {
+            segments("look") < mapped
+        });
+    }
 }
 
 #[test]
 fn b2_a_subscriber_that_holds_its_share_gets_copies_and_loses_nothing_for_it() {
-    on_each_local_transport(|bus| {
-        let mut subscriber = frame_subscriber(bus, Overflow::DropOldest);
-        // Its share is half: four of these.
-        let mut publisher = frame_publisher(bus, 8);
-        let mut held = Vec::new();
-        for number in 0..30 {
-            let topic = publisher.resolve("frames/a").unwrap();
-            let message = frame(number, MIB);
-            let delivery = publisher.publish_to(&topic, Bytes::new(&message)).unwrap();
-            assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
-            let sample = subscriber.recv().unwrap();
-            assert_eq!((check_frame(&sample), sample.sequence()), (number, number));
-            held.push(sample.hold().unwrap());
-        }
-        let lent = held.iter().filter(|frame| !frame.is_copy());
-        assert!((3..=5).contains(&lent.count()));
-        for (number, frame) in (0..).zip(&held) {
-            assert_eq!(check_frame(frame), number);
-        }
-        // One that is given back is room for another.
-        held.clear();
-        lend(&mut publisher, 30, MIB);
-        assert!(!subscriber.recv().unwrap().hold().unwrap().is_copy());
-    });
+    for way in GIVING_WAY {
+        on_each_local_transport(|bus| {
+            let mut subscriber = frame_subscriber(bus, policy(way));
+            // Its share is half: four of these.
+            let mut publisher = frame_publisher(bus, 8);
+            let mut held = Vec::new();
+            for number in 0..30 {
+                let topic = publisher.resolve("frames/a").unwrap();
+                let message = frame(number, MIB);
+                let delivery = publisher.publish_to(&topic, Bytes::new(&message)).unwrap();
+                assert_eq!((delivery.lanes, delivery.dropped), (1, 0));
+                let sample = subscriber.recv().unwrap();
+                assert_eq!((check_frame(&sample), sample.sequence()), (number, number));
+                held.push(sample.hold().unwrap());
+            }
+            let lent = held.iter().filter(|frame| !frame.is_copy());
+            assert!((3..=5).contains(&lent.count()));
+            for (number, frame) in (0..).zip(&held) {
+                assert_eq!(check_frame(frame), number);
+            }
+            // One that is given back is room for another.
+            held.clear();
+            lend(&mut publisher, 30, MIB);
+            assert!(!subscriber.recv().unwrap().hold().unwrap().is_copy());
+        });
+    }
 }
 
 #[test]
 fn b2_frames_are_copied_out_where_all_slots_are_in_use() {
-    on_each_local_transport(|bus| {
-        let mut subscriber = frame_subscriber(bus, Overflow::DropOldest);
-        let mut publisher = frame_publisher(bus, 64);
-        let mut held = Vec::new();
-        for number in 0..60 {
-            // Not a multiple of a word.
-            lend(&mut publisher, number, 5003);
-            let sample = subscriber.recv().unwrap();
-            assert_eq!((sample.len(), check_frame(&sample)), (5003, number));
-            held.push(sample.hold().unwrap());
-        }
-        let copies: Vec<_> = held.iter().map(Held::is_copy).collect();
-        assert_eq!(copies, [[false; 48].as_slice(), &[true; 12]].concat());
-        for (number, frame) in (0..).zip(&held) {
-            assert_eq!(check_frame(frame), number);
-        }
-        held.remove(7);
-        lend(&mut publisher, 60, 5003);
-        assert!(!subscriber.recv().unwrap().hold().unwrap().is_copy());
-    });
+    for way in GIVING_WAY {
+        on_each_local_transport(|bus| {
+            let mut subscriber = frame_subscriber(bus, policy(way));
+            let mut publisher = frame_publisher(bus, 64);
+            let mut held = Vec::new();
+            for number in 0..60 {
+                // Not a multiple of a word.
+                lend(&mut publisher, number, 5003);
+                let sample = subscriber.recv().unwrap();
+                assert_eq!((sample.len(), check_frame(&sample)), (5003, number));
+                held.push(sample.hold().unwrap());
+            }
+            let copies: Vec<_> = held.iter().map(Held::is_copy).collect();
+            assert_eq!(copies, [[false; 48].as_slice(), &[true; 12]].concat());
+            for (number, frame) in (0..).zip(&held) {
+                assert_eq!(check_frame(frame), number);
+            }
+            held.remove(7);
+            lend(&mut publisher, 60, 5003);
+            assert!(!subscriber.recv().unwrap().hold().unwrap().is_copy());
+        });
+    }
 }
 
 #[test]
 fn b2_the_newest_frame_is_never_given_up_for_want_of_memory() {
-    on_each_local_transport(|bus| {
-        let mut subscriber = frame_subscriber(bus, Overflow::DropOldest);
-        // Room for little more than what is being written, what is newest, and what is looked at.
-        let mut publisher = frame_publisher(bus, 4);
-        let mut tally = Tally::default();
-        for number in 0..200_u64 {
-            assert_eq!(lend(&mut publisher, number, MIB), 1);
-            if number % 7 == 6 {
-                // Whatever was lost before, the last one comes.
-                eventually("the newest frame", || {
-                    let got = tally.next(&mut subscriber, |sample| check_frame(sample));
-                    got == Some(number)
-                });
+    for way in GIVING_WAY {
+        on_each_local_transport(|bus| {
+            let mut subscriber = frame_subscriber(bus, policy(way));
+            // Room for little more than what is being written, what is newest, and what is looked at.
+            let mut publisher = frame_publisher(bus, 4);
+            let mut tally = Tally::default();
+            for number in 0..200_u64 {
+                assert_eq!(lend(&mut publisher, number, MIB), 1);
+                if number % 7 == 6 {
+                    // Whatever was lost before, the last one comes.
+                    eventually("the newest frame", || {
+                        let got = tally.next(&mut subscriber, |sample| check_frame(sample));
+                        got == Some(number)
+                    });
+                }
             }
-        }
-        eventually("the last frame", || {
-            tally.next(&mut subscriber, |sample| check_frame(sample));
-            tally.total() == 200
+            eventually("the last frame", || {
+                tally.next(&mut subscriber, |sample| check_frame(sample));
+                tally.total() == 200
+            });
+            assert!(tally.skipped + tally.lost > 0);
         });
-        assert!(tally.lost > 0);
+    }
+}
+
+#[test]
+fn b2_the_last_frames_of_many_topics_take_as_much_as_a_table_and_the_newest_stay() {
+    on_each_local_transport(|bus| {
+        let mut subscriber = frame_subscriber(bus, Overflow::Conflate);
+        let mut publisher = frame_publisher(bus, 64);
+        let topics: Vec<_> = (0..50)
+            .map(|topic| publisher.resolve(&format!("frames/{topic}")).unwrap())
+            .collect();
+        let mut tally = Tally::default();
+        let (mut published, mut numbers) = (0, Vec::new());
+        for round in 1..=4 {
+            for (topic, resolved) in topics.iter().enumerate() {
+                // On each topic some that are short, too.
+                let len = if (topic + round) % 5 == 0 { 100 } else { MIB };
+                let mut loan = publisher.loan(resolved, len).unwrap();
+                fill_frame(&mut loan, published);
+                assert_eq!(loan.publish().unwrap().lanes, 1);
+                published += 1;
+            }
+            // What lies in the pool is what a table for a mebibyte would have, and not more.
+            assert!(publisher.pool_bytes() <= 28 * MIB as u64);
+            eventually("all frames are got, skipped or lost", || {
+                numbers.extend(tally.next(&mut subscriber, |sample| check_frame(sample)));
+                tally.total() == published
+            });
+            assert!(numbers.contains(&(published - 1)));
+        }
+        assert_eq!(numbers.len() as u64, tally.got);
+        let distinct: BTreeSet<_> = numbers.iter().collect();
+        assert_eq!(distinct.len(), numbers.len());
     });
 }
 
@@ -264,13 +318,11 @@ fn b2_frames_for_all_kinds_of_subscribers_are_written_once() {
             let message = frame(number, len);
             let delivery = publisher.publish_to(&topic, Bytes::new(&message)).unwrap();
             assert_eq!((delivery.lanes, delivery.dropped), (4, 0));
-            for (subscriber, policy) in subscribers.iter_mut().zip(&policies) {
+            for subscriber in &mut subscribers {
                 let sample = subscriber.recv().unwrap();
                 assert_eq!((sample.len(), check_frame(&sample)), (len, number));
                 assert!(sample.published_at().is_some());
-                let is_lent = len >= 4096
-                    && !matches!(policy, Overflow::Conflate)
-                    && bus.transport() != Transport::Tcp;
+                let is_lent = len >= 4096 && bus.transport() != Transport::Tcp;
                 assert_eq!(sample.hold().unwrap().is_copy(), !is_lent);
             }
         }

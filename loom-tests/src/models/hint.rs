@@ -11,7 +11,7 @@ use crate::{
     },
     storage::{Content, LoomCursor, LoomReader, LoomWords, LossyLoomRing},
     sync::Ordering,
-    table::Words,
+    table::{Buf, Shape, TableReader, TableWriter, Words},
 };
 
 /// Of each chunk; all of them lie in one segment.
@@ -101,15 +101,67 @@ pub fn run_copied() {
     });
 }
 
+/// Explores the same of a table: a value that a reader may have found gives way to the next one.
+pub fn run_table() {
+    explore(3, || {
+        let contents = Contents::Watched((0..2).map(|_| Content::new()).collect());
+        let words = LoomWords::new(64);
+        let shape = Shape { slots: 1, cells: 2 };
+        let mut table = TableWriter::new(words.clone(), shape).expect("it fits");
+        let mut reader = TableReader::open(words).expect("it is a table");
+        let words = LoomReader::new();
+        let (mut pool, ring) = account(&words);
+        let mut publish = {
+            let contents = contents.clone();
+            move |number: u64| {
+                // There is none if the reader has it: then there is nothing to be seen in this execution.
+                let Some(Allocated { place, key }) = pool.allocate(CHUNK_BYTES, 64) else {
+                    return;
+                };
+                contents.store(place, number);
+                // The last one gets no further.
+                if number < 3 {
+                    let value = named(place).to_bytes();
+                    table.store(7, 1, &[&value]).expect("short enough");
+                    pool.push(&ring, key, table.sequence());
+                    pool.settle(key);
+                    pool.give_up_one(&ring, table.sequence() - 1);
+                }
+            }
+        };
+        publish(1);
+        let writer = thread::spawn(move || (2..=3).for_each(publish));
+        let holds = Holds::new(words);
+        let mut buffer = Buf::new();
+        let mut poll = || {
+            let mut slot = None;
+            let found = reader.poll_with(&mut buffer, |value, stands| {
+                let place = place_in(value);
+                let taken = holds.take(place).expect("nothing is held");
+                if stands() {
+                    slot = Some((taken, contents.load(place)));
+                } else {
+                    holds.release(taken);
+                }
+                slot.is_some()
+            });
+            let found = found.expect("the writer keeps the format")?;
+            let (slot, number) = slot.expect("it was taken");
+            assert_eq!((found.sequence, found.number + 1), (number, number));
+            holds.release(slot);
+            Some(number)
+        };
+        let first = poll();
+        writer.join().unwrap();
+        // The newest is there, whatever came before.
+        assert_eq!(poll().or(first), Some(2));
+    });
+}
+
 /// Messages 1 and 2 are on their way before there are threads, and take all the memory there is.
 fn ends(contents: Contents) -> (Publisher, Consumer, LoomReader) {
     let (memory, reader) = (LossyLoomRing::with_capacity(256), LoomReader::new());
-    let mut pool = Pool::new(2 * CHUNK_BYTES);
-    let ring = pool.add_ring();
-    let number = pool.add_reader(&ring, reader.clone());
-    pool.watch(&ring, number, reader.clone());
-    let plan = pool.plan(CHUNK_BYTES, 64).expect("the limit allows it");
-    pool.add_segment(plan);
+    let (pool, ring) = account(&reader);
     let mut publisher = Publisher {
         pool,
         producer: LossyProducer::new(memory.clone()),
@@ -120,6 +172,17 @@ fn ends(contents: Contents) -> (Publisher, Consumer, LoomReader) {
     (1..=2).for_each(|number| assert!(publisher.try_publish(number)));
     let consumer = LossyConsumer::new(memory, reader.cursor());
     (publisher, consumer, reader)
+}
+
+/// Of two chunks, and a ring, or a table, with this reader.
+fn account(reader: &LoomReader) -> (Pool<LoomReader, LoomReader>, RingKey) {
+    let mut pool = Pool::new(2 * CHUNK_BYTES);
+    let ring = pool.add_ring();
+    let number = pool.add_reader(&ring, reader.clone());
+    pool.watch(&ring, number, reader.clone());
+    let plan = pool.plan(CHUNK_BYTES, 64).expect("the limit allows it");
+    pool.add_segment(plan);
+    (pool, ring)
 }
 
 impl Publisher {
@@ -141,11 +204,7 @@ impl Publisher {
             return false;
         };
         self.contents.store(place, number);
-        let chunk = Chunk {
-            place,
-            len_bytes: CHUNK_BYTES,
-        };
-        let written = self.producer.append(number, &[&chunk.to_bytes()]);
+        let written = self.producer.append(number, &[&named(place).to_bytes()]);
         written.expect("short enough");
         let Position(end) = self.producer.committed();
         self.ends.push(end);
@@ -191,9 +250,22 @@ fn next(consumer: &mut Consumer) -> Option<(u64, Place)> {
     let number = consumer
         .poll(&mut record)
         .expect("the producer keeps the format")?;
-    let bytes = record.try_into().expect("of a chunk's length");
+    Some((number, place_in(&record)))
+}
+
+/// How a chunk is named.
+fn named(place: Place) -> Chunk {
+    Chunk {
+        place,
+        len_bytes: CHUNK_BYTES,
+    }
+}
+
+/// What a record, or a value, names.
+fn place_in(bytes: &[u8]) -> Place {
+    let bytes = bytes.try_into().expect("of a chunk's length");
     let chunk = Chunk::from_bytes(bytes).expect("the publisher keeps the format");
-    Some((number, chunk.place))
+    chunk.place
 }
 
 /// Which content a chunk has.

@@ -29,7 +29,7 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 30] = [
+    pub const ALL: [Model; 31] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
@@ -60,6 +60,7 @@ impl Model {
         Model::new("hint", hint::run),
         Model::new("hint_read", hint::run_read),
         Model::new("hint_copied", hint::run_copied),
+        Model::new("hint_table", hint::run_table),
     ];
 
     /// The model of that name.

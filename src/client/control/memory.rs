@@ -56,8 +56,7 @@ pub(super) fn make_writer(
 /// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
 /// read to its end, who has not got what came before.
 fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, String> {
-    let is_table = matches!(route.overflow, Overflow::Conflate);
-    if route.far || route.queue.is_some() || is_table {
+    if route.far || route.queue.is_some() {
         return Ok(None);
     }
     let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
@@ -115,13 +114,13 @@ fn make_lane(
     let memory = OwnMedium::create(kind, capacity, options).map_err(|error| reason(&error))?;
     let counters = lane_counters(port, route, capacity);
     let writer = match medium {
-        Medium::LossyRing => CopyWriter::lossy(memory.clone(), counters).with_cargo(cargo),
+        Medium::LossyRing => CopyWriter::lossy(memory.clone(), counters),
         _ => CopyWriter::table(memory.clone(), counters).map_err(|error| reason(&error))?,
     };
     let command = WriterCommand::Copy(Box::new(CopyLane {
         lane: route.lane,
         subscriber: route.subscriber_name.as_str().into(),
-        writer,
+        writer: writer.with_cargo(cargo),
         selection: Selection {
             patterns: patterns(route)?,
             excludes: excludes(route)?,
@@ -313,7 +312,8 @@ pub(super) fn make_reader(
         }
         Medium::Table => {
             let reader = CopyReader::table(memory.clone(), area, peer, counters);
-            LaneReader::Copy(Box::new(reader.map_err(|error| reason(&error))?))
+            let reader = reader.map_err(|error| reason(&error))?;
+            LaneReader::Copy(Box::new(reader.with_cargo(cargo, port.mark)))
         }
         Medium::History => {
             let reader = HistoryReader::new(memory.clone(), area, peer, counters);

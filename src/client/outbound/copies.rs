@@ -341,7 +341,8 @@ impl Copies {
                 continue;
             }
             let lent = pooled.as_mut();
-            if !lent.is_some_and(|(block, pool)| writer.write_block(hint, block, pool)) {
+            if !lent.is_some_and(|(block, pool)| writer.write_block(matched.key, hint, block, pool))
+            {
                 if !is_packed {
                     pack(parcel)?;
                     is_packed = true;

@@ -195,7 +195,7 @@ fn what_is_given_up_is_free_unless_it_is_held() {
     holds.release(slot);
     assert!(!pool.is_empty());
     // The newest is given up by nobody, so it is read.
-    assert_eq!(pool.0.oldest(&ring, 5), None);
+    assert_eq!(pool.0.oldest(&ring), None);
     reader.read_up_to(144);
     assert!(pool.is_empty());
 }
@@ -234,14 +234,34 @@ fn what_was_given_up_of_a_reader_that_died_before_it_was_heard_of_is_free() {
 }
 
 #[test]
+fn records_are_given_up_one_by_one_in_any_order() {
+    let mut pool = Grown::new(64 * MIB);
+    let (ring, reader) = pool.ring();
+    let holds = Holds::new(reader.clone());
+    let places = pushed(&mut pool, &ring, 4);
+    let slot = holds.take(places[1]).unwrap();
+    // One with which no chunk goes, or no more, is none.
+    for end in [96, 144, 100, 144] {
+        pool.0.give_up_one(&ring, end);
+    }
+    let other = pool.allocate(MIB).unwrap();
+    assert_eq!(other.place, places[2]);
+    pool.0.settle(other.key);
+    assert_eq!(pool.0.oldest(&ring), Some(48));
+    pool.0.give_up_one(&ring, 48);
+    assert_eq!(pool.0.oldest(&ring), None);
+    reader.read_up_to(192);
+    assert!(!pool.is_empty());
+    holds.release(slot);
+    assert!(pool.is_empty());
+}
+
+#[test]
 fn the_oldest_is_to_be_given_up_where_there_is_too_much_and_never_the_newest() {
     let mut pool = Grown::new(30 * MIB);
     let (ring, reader) = pool.ring();
     pushed(&mut pool, &ring, 4);
-    assert_eq!(
-        [1, 2, 9].map(|records| pool.0.oldest(&ring, records)),
-        [Some(48), Some(96), Some(144)]
-    );
+    assert_eq!(pool.0.oldest(&ring), Some(48));
     assert_eq!(pool.0.excess(&ring, 4 * MIB), None);
     // What was read is not in the way.
     reader.read_up_to(48);

@@ -31,11 +31,15 @@ pub fn frames(address: &str, topic: &str, len: usize, script: &mut Script) {
 
 /// Takes so many messages, of those that do not give way before, and holds them. Then, for each line, looks once more for what
 /// there is, and says how many segments it has mapped.
-pub fn latest_holder(address: &str, pattern: &str, count: usize, script: &mut Script) {
+pub fn latest_holder(
+    address: &str,
+    pattern: &str,
+    policy: Overflow,
+    count: usize,
+    script: &mut Script,
+) {
     let client = Client::builder().name("holder").connect(address).unwrap();
-    let builder = client
-        .subscriber::<Bytes>(pattern)
-        .overflow(Overflow::DropOldest);
+    let builder = client.subscriber::<Bytes>(pattern).overflow(policy);
     let mut subscriber = builder.open().unwrap();
     script.say("open");
     let mut held = Vec::new();
