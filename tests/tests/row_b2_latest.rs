@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringmain::message::Bytes;
-use ringmain::{Clock, Held, Overflow, RecvError, Subscriber};
+use ringmain::{Clock, Held, Overflow, Publisher, RecvError, Subscriber};
 use ringmain_tests::frame::{
     BLOCK, MIB, check_frame, check_words, comes_back, fill_frame, frame, frame_publisher,
     frame_subscriber, lend,
@@ -54,11 +54,32 @@ impl Tally {
 /// Policies by which older messages give way, as roles call them.
 const GIVING_WAY: [&str; 2] = ["oldest", "conflate"];
 
-/// A process that publishes frames of so many bytes to nobody but this subscriber.
-fn frames(bus: &Bus, way: &str, len: usize) -> (Peer, Subscriber<Bytes>) {
-    let subscriber = frame_subscriber(bus, policy(way));
-    let frames = bus.peer("frames", &["frames/a", &len.to_string()]);
-    (frames, subscriber)
+/// A process that publishes frames of so many bytes to nobody but this subscriber, and has heard of it: one was published.
+fn frames(bus: &Bus, way: &str, len: usize) -> (Peer, Subscriber<Bytes>, Tally) {
+    let mut subscriber = frame_subscriber(bus, policy(way));
+    let mut frames = bus.peer("frames", &["frames/a", &len.to_string()]);
+    frames.tell("1");
+    frames.expect_start("1 ");
+    frames.tell("meet");
+    let mut tally = Tally::default();
+    eventually("the publisher hears of the subscriber", || {
+        tally.next(&mut subscriber, |_| ());
+        frames.next_line().is_some_and(|line| line == "met")
+    });
+    assert_eq!(tally.got, 1);
+    (frames, subscriber, tally)
+}
+
+/// Publishes frame 0. The publisher has heard of the subscriber then, so it knows what that holds.
+fn meet(publisher: &mut Publisher<Bytes>, subscriber: &mut Subscriber<Bytes>) -> Tally {
+    let mut tally = Tally::default();
+    lend(publisher, 0, MIB);
+    eventually("the publisher hears of the subscriber", || {
+        tally.next(subscriber, |_| ());
+        publisher.shrink_pool() == 0
+    });
+    assert_eq!(tally.got, 1);
+    tally
 }
 
 /// What the publisher says: how many frames, and the bytes of its pool at most.
@@ -71,10 +92,9 @@ fn said(line: &str) -> (u64, u64) {
 fn b2_a_slow_subscriber_sees_whole_frames_and_each_loss() {
     for way in GIVING_WAY {
         let bus = Bus::start(Transport::Unix);
-        let (mut writer, mut subscriber) = frames(&bus, way, MIB);
-        let mut tally = Tally::default();
+        let (mut writer, mut subscriber, mut tally) = frames(&bus, way, MIB);
         let mut copies = 0;
-        writer.tell("600");
+        writer.tell("599");
         let mut done = None;
         eventually("all frames are got, or lost", || {
             tally.next(&mut subscriber, |sample| {
@@ -100,10 +120,9 @@ fn b2_a_slow_subscriber_sees_whole_frames_and_each_loss() {
 fn b2_what_is_held_stays_while_thousands_of_frames_go_by() {
     for way in GIVING_WAY {
         let bus = Bus::start(Transport::Unix);
-        let (mut writer, mut subscriber) = frames(&bus, way, 64 * 1024);
-        let mut tally = Tally::default();
+        let (mut writer, mut subscriber, mut tally) = frames(&bus, way, 64 * 1024);
         let mut held: Vec<Held<Bytes>> = Vec::new();
-        let mut published = 0;
+        let mut published = 1;
         while published < 6000 {
             writer.tell("1000");
             published += 1000;
@@ -187,8 +206,9 @@ fn b2_a_subscriber_that_holds_its_share_gets_copies_and_loses_nothing_for_it() {
             let mut subscriber = frame_subscriber(bus, policy(way));
             // Its share is half: four of these.
             let mut publisher = frame_publisher(bus, 8);
+            meet(&mut publisher, &mut subscriber);
             let mut held = Vec::new();
-            for number in 0..30 {
+            for number in 1..30 {
                 let topic = publisher.resolve("frames/a").unwrap();
                 let message = frame(number, MIB);
                 let delivery = publisher.publish_to(&topic, Bytes::new(&message)).unwrap();
@@ -199,7 +219,7 @@ fn b2_a_subscriber_that_holds_its_share_gets_copies_and_loses_nothing_for_it() {
             }
             let lent = held.iter().filter(|frame| !frame.is_copy());
             assert!((3..=5).contains(&lent.count()));
-            for (number, frame) in (0..).zip(&held) {
+            for (number, frame) in (1..).zip(&held) {
                 assert_eq!(check_frame(frame), number);
             }
             // One that is given back is room for another.
@@ -243,8 +263,8 @@ fn b2_the_newest_frame_is_never_given_up_for_want_of_memory() {
             let mut subscriber = frame_subscriber(bus, policy(way));
             // Room for little more than what is being written, what is newest, and what is looked at.
             let mut publisher = frame_publisher(bus, 4);
-            let mut tally = Tally::default();
-            for number in 0..200_u64 {
+            let mut tally = meet(&mut publisher, &mut subscriber);
+            for number in 1..200_u64 {
                 assert_eq!(lend(&mut publisher, number, MIB), 1);
                 if number % 7 == 6 {
                     // Whatever was lost before, the last one comes.
@@ -271,8 +291,8 @@ fn b2_the_last_frames_of_many_topics_take_as_much_as_a_table_and_the_newest_stay
         let topics: Vec<_> = (0..50)
             .map(|topic| publisher.resolve(&format!("frames/{topic}")).unwrap())
             .collect();
-        let mut tally = Tally::default();
-        let (mut published, mut numbers) = (0, Vec::new());
+        let mut tally = meet(&mut publisher, &mut subscriber);
+        let (mut published, mut numbers) = (1, vec![0]);
         for round in 1..=4 {
             for (topic, resolved) in topics.iter().enumerate() {
                 // On each topic some that are short, too.

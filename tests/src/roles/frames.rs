@@ -4,12 +4,12 @@ use nix::unistd::Pid;
 use ringmain::message::Bytes;
 use ringmain::{Client, Overflow, RecvError};
 
-use crate::frame::{check_frame, fill_words};
+use crate::frame::{check_frame, comes_back, fill_words};
 use crate::peer::Script;
 use crate::usage;
 
 /// Publishes as many loans of so many bytes as each line says; says how many there are by then, and how many bytes its pool
-/// had at most.
+/// had at most. For the line `meet` it waits until its pool is empty, so it has heard of whoever has read the frames.
 pub fn frames(address: &str, topic: &str, len: usize, script: &mut Script) {
     let client = Client::builder().name("frames").connect(address).unwrap();
     let builder = client.publisher::<Bytes>(topic).max_message_bytes(len);
@@ -17,6 +17,11 @@ pub fn frames(address: &str, topic: &str, len: usize, script: &mut Script) {
     let topic = publisher.resolve(topic).unwrap();
     let (mut published, mut most) = (0, 0);
     while let Some(line) = script.hear() {
+        if line == "meet" {
+            comes_back(&mut publisher);
+            script.say("met");
+            continue;
+        }
         for _ in 0..line.parse().unwrap() {
             let mut loan = publisher.loan(&topic, len).unwrap();
             fill_words(&mut loan, published);
