@@ -13,7 +13,7 @@ use crate::table::{TableReader, Value};
 use crate::topic::Topic;
 
 use super::hint_reader::HintReader;
-use super::parcel::chunk_in;
+use super::parcel::{chunk_in, is_pooled};
 use super::pool_reader::PoolReader;
 use super::{CargoReceiver, CursorArea, Hold, LaneError, Next, Peer, PeerMedium, Unpacked};
 
@@ -117,7 +117,9 @@ impl CopyReader {
                 Medium::Lossy(ring) => ring.storage(),
                 Medium::Table(table, _) => table.storage(),
             };
-            hints.take_news(memory)?;
+            if hints.has_news(memory) {
+                hints.take_news(memory)?;
+            }
         }
         match &mut self.medium {
             Medium::Lossy(_) => self.open_record(),
@@ -341,29 +343,38 @@ fn next_of(
     mut hints: Option<&mut HintReader>,
 ) -> Result<Option<Value>, LaneError> {
     let mut broken = None;
-    let mut keep = |value: &[u8], stands: &dyn Fn() -> bool| {
-        let (Some(hints), Some(chunk)) = (&mut hints, chunk_in(value)) else {
-            return true;
-        };
-        let taken = hints.take(chunk, stands);
-        taken.unwrap_or_else(|error| {
-            broken = Some(error);
-            true
-        })
-    };
-    let mut found = None;
     // Of a publisher who has closed, each slot is such a one once at most; one who goes on has other lanes wait meanwhile.
     for _ in 0..=table.slots() {
-        found = table.poll_with(parcel.buffer(), &mut keep)?;
-        if !found.is_some_and(|value| value.vacated && value.skipped == 0) {
-            break;
+        let found = table.poll_with(parcel.buffer(), |value, stands| {
+            !is_pooled(value) || keep(value, hints.as_deref_mut(), stands, &mut broken)
+        })?;
+        if let Some(error) = broken {
+            return Err(error);
         }
-        found = None;
+        match found {
+            Some(value) if value.vacated && value.skipped == 0 => {}
+            found => return Ok(found),
+        }
     }
-    match broken {
-        Some(error) => Err(error),
-        None => Ok(found),
-    }
+    Ok(None)
+}
+
+/// Takes a message that lies in the pool; whether it still stood there. What is broken does: it is not looked at again.
+#[cold]
+fn keep(
+    value: &[u8],
+    hints: Option<&mut HintReader>,
+    stands: &dyn Fn() -> bool,
+    broken: &mut Option<LaneError>,
+) -> bool {
+    // What names no chunk is refused when it is opened.
+    let (Some(hints), Some(chunk)) = (hints, chunk_in(value)) else {
+        return true;
+    };
+    hints.take(chunk, stands).unwrap_or_else(|error| {
+        *broken = Some(error);
+        true
+    })
 }
 
 /// On whose host the clocks of a lane's publisher are.

@@ -4,6 +4,8 @@ mod pooled;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::counters::LaneSlot;
 use crate::ring::lossy::{LossyProducer, max_payload_bytes};
 use crate::ring::{Control, Ending, Position, Read};
@@ -11,8 +13,6 @@ use crate::sync::Ordering;
 use crate::table::{Shape, ShapeError, TableWriter};
 
 use super::{CargoSender, OwnMedium, Parcel, Peer, PeerCursor, PoolLane};
-
-use pooled::Lent;
 
 /// The publisher's end of a lane that never has it wait.
 pub struct CopyWriter {
@@ -24,8 +24,8 @@ pub struct CopyWriter {
     cargo: Option<Arc<CargoSender>>,
     /// Where messages may lie that are not copied.
     pool: Option<PoolLane>,
-    /// Which values of a table lie there.
-    lent: Lent,
+    /// Slots of the values of a table that lie there, by sequence.
+    lent: FxHashMap<u64, u32>,
 }
 
 enum Medium {
@@ -65,7 +65,7 @@ impl CopyWriter {
             counters,
             cargo: None,
             pool: None,
-            lent: Lent::default(),
+            lent: FxHashMap::default(),
         }
     }
 
@@ -104,7 +104,6 @@ impl CopyWriter {
                 let (head, rest) = parcel.around_before();
                 let parts = [head, &before, rest];
                 table.store(key, count, &parts).map_err(|_| TooLong)?;
-                self.lent.note(table.take_gone());
                 Position(table.sequence() - 1)
             }
         };

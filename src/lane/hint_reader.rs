@@ -44,20 +44,19 @@ impl HintReader {
     }
 
     /// Whether the publisher has given up segments.
+    #[inline]
     pub(super) fn has_news(&self, lane: &PeerMedium) -> bool {
         // Relaxed: a hint, no more.
         lane.control(Control::Retired).load(Ordering::Relaxed) != self.retired
     }
 
     /// Forgets segments that the publisher has given up.
+    #[cold]
     pub(super) fn take_news(&mut self, lane: &PeerMedium) -> Result<(), LaneError> {
-        if self.has_news(lane) {
-            // Partner: the release in `CopyWriter::retire`; what was told has come by then.
-            self.retired = load_acquire(lane.control(Control::Retired));
-            let taken = self.cargo.take_all_in();
-            taken.map_err(|error| cargo_error(&error))?;
-        }
-        Ok(())
+        // Partner: the release in `CopyWriter::retire`; what was told has come by then.
+        self.retired = load_acquire(lane.control(Control::Retired));
+        let taken = self.cargo.take_all_in();
+        taken.map_err(|error| cargo_error(&error))
     }
 
     /// Takes what was found to be named by the lane, if that still `stands` when it is asked behind a hold, or a copy. If not,
@@ -91,6 +90,7 @@ impl HintReader {
     }
 
     /// The message, if it was taken.
+    #[inline]
     pub(super) fn payload(&self) -> Option<&[u8]> {
         match &self.found {
             Found::Nowhere => None,
@@ -108,9 +108,13 @@ impl HintReader {
     }
 
     /// Gives the message back; whether it was taken.
+    #[inline]
     pub(super) fn release(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.found, Found::Nowhere);
-        !matches!(before, Found::Nowhere)
+        let was_taken = !matches!(self.found, Found::Nowhere);
+        if was_taken {
+            self.found = Found::Nowhere;
+        }
+        was_taken
     }
 }
 

@@ -280,11 +280,17 @@ impl Unpacked {
     }
 }
 
-/// Where the message of a parcel lies in the pool, if it does: of one that may be none, and is not opened.
+/// Whether the message of a parcel lies in the pool: of one that may be none, and is not opened.
+#[inline(always)]
+pub(super) fn is_pooled(parcel: &[u8]) -> bool {
+    // Of the flags, the low byte.
+    parcel
+        .get(12)
+        .is_some_and(|flags| flags & POOLED as u8 != 0)
+}
+
+/// Where it does.
 pub(super) fn chunk_in(parcel: &[u8]) -> Option<Chunk> {
-    if word(parcel, 12)? & POOLED == 0 {
-        return None;
-    }
     let name_len = word(parcel, 8)? as usize;
     let first = NAME.checked_add(name_len)?.checked_next_multiple_of(16)?;
     let chunk = parcel.get(message_at(parcel, first)?)?;

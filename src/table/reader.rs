@@ -245,7 +245,10 @@ impl<S: Words> TableReader<S> {
         }
         for _ in 0..self.layout.groups {
             self.enter_next_group();
-            if let Some(value) = self.walk(out, &mut keep)? {
+            // As a rule it has not, and there are many.
+            if self.walk.changed
+                && let Some(value) = self.walk(out, &mut keep)?
+            {
                 return Ok(Some(value));
             }
         }

@@ -28,8 +28,8 @@ pub struct TableWriter<S> {
     used: u32,
     /// Slots that hold no value, and perhaps some that [`TableWriter::store_at`] has taken since.
     vacant: Vec<u32>,
-    /// Sequences of values that nobody finds any more, where somebody wants to know.
-    gone: Option<Vec<u64>>,
+    /// Sequences of watched values that nobody finds any more.
+    gone: Vec<u64>,
 }
 
 /// What the writer knows of a slot.
@@ -46,6 +46,8 @@ struct Slot {
     /// What that was when the slot passed to its present key.
     first: u64,
     key: Option<u64>,
+    /// Whether somebody wants to know when its value is gone.
+    watched: bool,
 }
 
 /// Where a value belongs in the stream of its slot, and of its table.
@@ -124,7 +126,7 @@ impl<S: WordsMut> TableWriter<S> {
             vacant: (0..shape.slots).rev().collect(),
             storage,
             layout,
-            gone: None,
+            gone: Vec::new(),
         };
         table.complete_below(1);
         Ok(table)
@@ -175,15 +177,14 @@ impl<S: WordsMut> TableWriter<S> {
         Ok(slot)
     }
 
-    /// From now on [`TableWriter::take_gone`] tells which values are gone.
-    pub fn tell_gone(&mut self) {
-        self.gone.get_or_insert_default();
+    /// Has [`TableWriter::take_gone`] tell when the value that this slot holds now is gone.
+    pub fn watch(&mut self, slot: u32) {
+        self.slots[slot as usize].watched = true;
     }
 
-    /// Sequences of the values that others have taken the place of, or that had to give way, since this was asked last; some are
-    /// named twice.
+    /// Sequences of watched values that others have taken the place of, or that had to give way, since this was asked last.
     pub fn take_gone(&mut self) -> impl Iterator<Item = u64> {
-        self.gone.iter_mut().flat_map(|gone| gone.drain(..))
+        self.gone.drain(..)
     }
 
     /// Takes away the value of this slot, as if there were no memory for it; whether it is the one with this sequence.
@@ -306,10 +307,9 @@ impl<S: WordsMut> TableWriter<S> {
         let offset = self.begin(slot, len);
         let content = Content::Value { len, offset };
         let held = &mut self.slots[slot as usize];
-        if held.sequence > 0
-            && let Some(gone) = &mut self.gone
-        {
-            gone.push(held.sequence);
+        if held.watched {
+            held.watched = false;
+            self.gone.push(held.sequence);
         }
         held.sequence = stamp.sequence;
         held.number = stamp.end().unwrap_or(u64::MAX);
@@ -357,10 +357,11 @@ impl<S: WordsMut> TableWriter<S> {
     fn vacate(&mut self, slot: u32) {
         self.empty_cells(slot);
         self.recency.remove(slot);
-        if let Some(gone) = &mut self.gone {
-            gone.push(self.slots[slot as usize].sequence);
+        let held = &mut self.slots[slot as usize];
+        if std::mem::take(&mut held.watched) {
+            self.gone.push(held.sequence);
         }
-        if let Some(key) = self.slots[slot as usize].key.take() {
+        if let Some(key) = held.key.take() {
             self.keys.remove(&key);
             self.vacant.push(slot);
         }

@@ -294,29 +294,19 @@ impl Copies {
         } = self;
         let matched = &topics[matched];
         let mut history = history.as_mut().filter(|_| only.is_none());
-        let is_meant = |key: &&usize| only.is_none_or(|only| only == lanes[**key].lane);
-        if history.is_none() && !matched.lanes.iter().any(|key| is_meant(&key)) {
+        if matched.lanes.is_empty() && history.is_none() {
             return Ok(Copied::default());
         }
         let (id, _, name) = topic;
-        let mut pack = |parcel: &mut Parcel| {
-            parcel.begin(id, name.as_str(), stamp);
-            for message in messages.clone() {
-                let len = parcel.push(message, scratch)?;
-                if len > limit {
-                    return Err(PublishError::TooLarge { len, limit });
-                }
-            }
-            Ok(())
-        };
-        let is_lent = pooled.is_some();
-        let is_copied = |key: &&usize| !is_lent || !lanes[**key].writer.takes_blocks();
-        let copying = matched.lanes.iter().filter(is_copied);
-        let mut is_packed = history.is_some() || copying.clone().next().is_some();
+        let is_lent = |key: &&usize| pooled.is_some() && lanes[**key].writer.takes_blocks();
+        let mut is_packed =
+            pooled.is_none() || history.is_some() || matched.lanes.iter().any(|key| !is_lent(&key));
         if is_packed {
-            pack(parcel)?;
+            parcel.begin(id, name.as_str(), stamp);
+            fill(parcel, messages.clone(), scratch, limit)?;
             let tables = history.iter().map(|history| history.table.longest());
-            let longest = copying.map(|&key| lanes[key].writer.longest());
+            let longest = matched.lanes.iter().filter(|key| !is_lent(key));
+            let longest = longest.map(|&key| lanes[key].writer.longest());
             check_len(parcel, tables.chain(longest))?;
         }
         if let Some((block, _)) = &pooled {
@@ -344,7 +334,8 @@ impl Copies {
             if !lent.is_some_and(|(block, pool)| writer.write_block(matched.key, hint, block, pool))
             {
                 if !is_packed {
-                    pack(parcel)?;
+                    parcel.begin(id, name.as_str(), stamp);
+                    fill_late(parcel, messages.clone(), scratch, limit)?;
                     is_packed = true;
                 }
                 if writer.write(matched.key, parcel).is_err() {
@@ -359,6 +350,7 @@ impl Copies {
     }
 
     /// Finds the lanes that take a topic; where it stands among the topics.
+    #[inline(always)]
     fn matched(&mut self, (id, generation, topic): (u32, u64, &Topic)) -> usize {
         let index = id as usize;
         if self.topics.len() <= index {
@@ -387,6 +379,34 @@ impl History {
         let kept = self.table.store(key, parcel.messages(), &[parcel.bytes()]);
         debug_assert!(kept.is_ok(), "the length was checked");
     }
+}
+
+/// Puts messages into a parcel.
+#[inline(always)]
+fn fill<'a, T: Message + ?Sized + 'a>(
+    parcel: &mut Parcel,
+    messages: impl Iterator<Item = &'a T>,
+    scratch: &mut Scratch,
+    limit: usize,
+) -> Result<(), PublishError> {
+    for message in messages {
+        let len = parcel.push(message, scratch)?;
+        if len > limit {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+    }
+    Ok(())
+}
+
+/// The same for somebody who could not be lent what lies in the pool.
+#[cold]
+fn fill_late<'a, T: Message + ?Sized + 'a>(
+    parcel: &mut Parcel,
+    messages: impl Iterator<Item = &'a T>,
+    scratch: &mut Scratch,
+    limit: usize,
+) -> Result<(), PublishError> {
+    fill(parcel, messages, scratch, limit)
 }
 
 /// Refuses messages that are together too long for one of those who are to get them.

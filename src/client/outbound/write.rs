@@ -108,7 +108,10 @@ impl Outbound {
         };
         let asks_first = patience == Patience::None && !(keys.is_empty() && groups.is_empty());
         if asks_first || up_to < limit && !self.copies.is_empty() {
-            let len = message.encoded_len(&mut self.scratch)?;
+            let len = match T::ENCODED_LEN {
+                Some(len) => len,
+                None => message.encoded_len(&mut self.scratch)?,
+            };
             if len > up_to {
                 return self.write_long(id, message, len, patience, to, stamp);
             }

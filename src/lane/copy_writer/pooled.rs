@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use crate::lane::{Block, Parcel, PeerArea, PoolWriter};
 use crate::pool::SegmentId;
 use crate::ring::{Control, Position, Read};
@@ -11,32 +9,11 @@ use crate::sync::Ordering;
 
 use super::{CopyWriter, Medium};
 
-/// Which values of a table lie in the pool.
-#[derive(Default)]
-pub(super) struct Lent {
-    /// Their slots, by sequence.
-    slots: FxHashMap<u64, u32>,
-    /// Of those that are gone, which the pool is to be told.
-    gone: Vec<u64>,
-}
-
-impl Lent {
-    /// Values with these sequences are gone, of which some may lie in the pool.
-    pub(super) fn note(&mut self, gone: impl Iterator<Item = u64>) {
-        let lent = |sequence: &u64| self.slots.remove(sequence).is_some();
-        self.gone.extend(gone.filter(lent));
-    }
-}
-
 impl CopyWriter {
     /// From now on messages in this pool need not be copied, if the subscriber can get its segments.
     pub fn join_pool(&mut self, pool: &mut PoolWriter) {
-        if let Some(cargo) = &self.cargo {
-            self.pool = Some(pool.add_lane(cargo.clone()));
-            if let Medium::Table(table) = &mut self.medium {
-                table.tell_gone();
-            }
-        }
+        let cargo = self.cargo.as_ref();
+        self.pool = cargo.map(|cargo| pool.add_lane(cargo.clone()));
     }
 
     /// Whether messages in the pool need not be copied.
@@ -82,9 +59,9 @@ impl CopyWriter {
                 let Ok(slot) = table.store(key, 1, &[head, &before, rest]) else {
                     return false;
                 };
-                self.lent.note(table.take_gone());
+                table.watch(slot);
                 let end = table.sequence();
-                self.lent.slots.insert(end - 1, slot);
+                self.lent.insert(end - 1, slot);
                 (Position(end - 1), end)
             }
         };
@@ -121,7 +98,7 @@ impl CopyWriter {
                 ring.given_up().0 >= end
             }
             Medium::Table(table) => {
-                let slot = self.lent.slots.get(&(end - 1));
+                let slot = self.lent.get(&(end - 1));
                 slot.is_some_and(|slot| table.take_away(*slot, end - 1))
             }
         };
@@ -135,8 +112,8 @@ impl CopyWriter {
         match &mut self.medium {
             Medium::Lossy(ring, _) => pool.give_up(lane, ring.given_up().0),
             Medium::Table(table) => {
-                self.lent.note(table.take_gone());
-                for sequence in self.lent.gone.drain(..) {
+                for sequence in table.take_gone() {
+                    self.lent.remove(&sequence);
                     pool.give_up_one(lane, sequence + 1);
                 }
             }

@@ -67,24 +67,30 @@ fn a_value_that_is_taken_away_does_not_stand_and_is_told_as_skipped() {
 }
 
 #[test]
-fn values_that_are_gone_are_told_to_who_wants_to_know() {
+fn values_that_are_gone_are_told_to_who_watches_them() {
     let (mut writer, _) = small();
     let store =
         |writer: &mut TableWriter<HeapWords>, key| writer.store(key, 1, &[&value(1, 16)]).unwrap();
-    store(&mut writer, 1);
-    store(&mut writer, 1);
     let gone = |writer: &mut TableWriter<HeapWords>| writer.take_gone().collect::<Vec<_>>();
-    assert!(gone(&mut writer).is_empty());
-    writer.tell_gone();
+    store(&mut writer, 1);
     let slot = store(&mut writer, 1);
-    store(&mut writer, 2);
-    assert_eq!(gone(&mut writer), [2]);
     assert!(gone(&mut writer).is_empty());
-    assert!(writer.take_away(slot, 3));
-    assert_eq!(gone(&mut writer), [3]);
-    // All slots, and one more: the oldest gives way.
+    writer.watch(slot);
+    store(&mut writer, 2);
+    assert!(gone(&mut writer).is_empty());
+    store(&mut writer, 1);
+    assert_eq!(gone(&mut writer), [2]);
+    // Nobody watches what came in its place.
+    store(&mut writer, 1);
+    assert!(gone(&mut writer).is_empty());
+    writer.watch(slot);
+    assert!(writer.take_away(slot, 5));
+    assert_eq!(gone(&mut writer), [5]);
+    let slot = store(&mut writer, 3);
+    writer.watch(slot);
+    // All slots, and one more: the oldest give way.
     for key in 100..200 {
         store(&mut writer, key);
     }
-    assert!(gone(&mut writer).contains(&4));
+    assert_eq!(gone(&mut writer), [6]);
 }
