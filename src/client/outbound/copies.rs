@@ -335,6 +335,7 @@ impl Copies {
             {
                 if !is_packed {
                     parcel.begin(id, name.as_str(), stamp);
+                    // Which cannot fail any more: what lies in the pool is encoded.
                     fill_late(parcel, messages.clone(), scratch, limit)?;
                     is_packed = true;
                 }

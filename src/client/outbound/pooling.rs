@@ -87,6 +87,8 @@ impl Outbound {
     pub(in crate::client) fn shrink_pool(&mut self) -> u64 {
         if !self.mark.is_forked() {
             self.take_news();
+            // Nothing, but what was given up is told.
+            self.copies.give_up(0, &mut self.pool);
             self.pool.shrink(Idle::All);
             self.tell_retired();
         }
