@@ -62,12 +62,15 @@ impl Parcel {
         self.messages = 0;
         self.message_bytes = 0;
         let flags = if stamp.is_some() { STAMPED } else { 0 };
-        for word in [0, topic_id, name.len() as u32, flags] {
-            self.bytes.extend_from_slice(&word.to_le_bytes());
+        // In one piece: each piece is asked for room.
+        let mut head = [0; NAME];
+        head[4..8].copy_from_slice(&topic_id.to_le_bytes());
+        head[8..12].copy_from_slice(&(name.len() as u32).to_le_bytes());
+        head[12..16].copy_from_slice(&flags.to_le_bytes());
+        if let Some(stamp) = stamp {
+            head[16..32].copy_from_slice(&stamp.to_bytes());
         }
-        let stamp = stamp.map_or([0; Timestamp::BYTES], |stamp| stamp.to_bytes());
-        self.bytes.extend_from_slice(&stamp);
-        self.bytes.extend_from_slice(&[0; 8]);
+        self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(name.as_bytes());
         self.fill_up();
     }
