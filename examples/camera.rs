@@ -1,8 +1,8 @@
 //! A camera: frames of 10 MB from one process to three others, each of which wants the latest one.
 //!
-//! `cargo run --release --example camera --features broker [-- SECONDS]`. No frame is copied: the camera writes it where all three read it. Whoever
-//! is slower than the camera passes over frames, and those for which its share of the memory was too small are dropped for it: it never holds up the
-//! camera, nor the other two, and knows how many it has skipped.
+//! `cargo run --release --example camera --features broker [-- SECONDS]`. No frame is copied: the camera writes it where all three read it. Each
+//! frame takes the place of the one before, and what somebody holds stays where it is until it is released. Whoever is slower than the camera passes over
+//! frames: it never holds up the camera, nor the other two, and knows how many it has skipped.
 
 mod support;
 
@@ -11,9 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmain::message::WithTail;
-use ringmain::{
-    Client, Delivery, Held, Overflow, Publisher, RecvError, ResolvedTopic, Subscriber, rkyv,
-};
+use ringmain::{Client, Delivery, Held, Overflow, Publisher, ResolvedTopic, Subscriber, rkyv};
 use support::Part;
 
 #[derive(rkyv::Archive, rkyv::Serialize, ringmain::Message)]
@@ -71,11 +69,9 @@ fn camera(client: &Client, part: &Part) -> Result<(), Box<dyn Error>> {
         shoot(&mut publisher, &topic, &frame)?;
     }
     let lasted = started.elapsed();
-    // Whoever has no room for the last one gets it later.
+    // Nothing takes the place of this one.
     frame.last = true;
-    while shoot(&mut publisher, &topic, &frame)?.dropped > 0 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    shoot(&mut publisher, &topic, &frame)?;
     let rate = frame.number as f64 / lasted.as_secs_f64();
     println!(
         "camera: {} frames of {} MB, {rate:.0} per second",
@@ -103,7 +99,7 @@ fn reader(
     look: impl Fn(&[u8]) -> Option<u8>,
 ) -> Result<(), Box<dyn Error>> {
     let builder = client.subscriber::<Image>(TOPIC);
-    let mut subscriber = builder.overflow(Overflow::DropNewest).open()?;
+    let mut subscriber = builder.overflow(Overflow::Conflate).open()?;
     let (mut seen, mut skipped) = (0_u64, 0);
     let mut started = None;
     loop {
@@ -125,27 +121,18 @@ fn reader(
     }
 }
 
-/// The newest frame, where the camera has written it; waits if there is none. Those before it count as skipped.
+/// The newest frame, where the camera has written it; waits if there is none. Those in whose place it came count as skipped.
 fn latest(
     subscriber: &mut Subscriber<Image>,
     skipped: &mut u64,
 ) -> Result<Held<Image>, Box<dyn Error>> {
-    let mut latest = None;
-    loop {
-        let found = match latest {
-            None => subscriber.recv_timeout(PATIENCE),
-            Some(_) => subscriber.try_recv(),
-        };
-        match found {
-            Ok(Some(sample)) => {
-                *skipped += u64::from(latest.is_some());
-                latest = Some(sample.hold()?);
-            }
-            Ok(None) => return latest.ok_or("no frame comes".into()),
-            // There was no room, while this process did something else: whatever comes behind the gap is newer.
-            Err(RecvError::Gap(gap)) => *skipped += gap.lost + u64::from(latest.take().is_some()),
-            Err(error) => return Err(error.into()),
-        }
+    let sample = subscriber.recv_timeout(PATIENCE)?.ok_or("no frame comes")?;
+    *skipped += sample.skipped();
+    let latest = sample.hold()?;
+    // Only whoever holds a quarter of the memory gets copies.
+    match latest.is_copy() {
+        true => Err("a frame was copied".into()),
+        false => Ok(latest),
     }
 }
 

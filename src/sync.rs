@@ -143,6 +143,18 @@ pub enum Site {
     LeftStore,
     /// Publisher of chunks: acquire, partner of `LeftStore`.
     LeftLoad,
+    /// Publisher of chunks in a lossy ring: a full fence between giving records up and its look at the hold slots.
+    GivenUpFence,
+    /// Lossy consumer: a full fence between its store to a hold slot and its look at `Intent`, partner of `GivenUpFence`.
+    HintFence,
+    /// Lossy consumer: it looks at `Intent` before it believes that what a record refers to is its own.
+    HintLookAgain,
+    /// Lossy consumer: its cursor does not pass a record before what that refers to can be in a hold slot.
+    HintBeforeCursor,
+    /// Table reader: a full fence between its store to a hold slot and its look at `writes`, partner of `GivenUpFence`.
+    TableHintFence,
+    /// Table reader: it looks at `writes` before it believes that what a value refers to is its own.
+    TableHintLookAgain,
 }
 
 impl Site {
@@ -151,7 +163,7 @@ impl Site {
         not(ring_loom),
         allow(dead_code, reason = "read by the model checks only")
     )]
-    pub const ALL: [Site; 58] = [
+    pub const ALL: [Site; 64] = [
         Site::RingCommit,
         Site::RingPoll,
         Site::CursorStore,
@@ -210,6 +222,12 @@ impl Site {
         Site::HoldGiveBack,
         Site::LeftStore,
         Site::LeftLoad,
+        Site::GivenUpFence,
+        Site::HintFence,
+        Site::HintLookAgain,
+        Site::HintBeforeCursor,
+        Site::TableHintFence,
+        Site::TableHintLookAgain,
     ];
 
     /// The ordering at this site: `strong`, unless a model check has weakened the site.

@@ -38,7 +38,7 @@ pub struct LoomCursor {
 #[derive(Debug)]
 struct Shared<H> {
     cells: Vec<Cell<H>>,
-    control: [AtomicU64; 9],
+    control: [AtomicU64; 10],
     /// Seat 1, the only one that models give.
     seat: [AtomicU64; 4],
 }
@@ -168,6 +168,7 @@ impl<H: Half> Read for Ring<H> {
             Control::DroppedFull => 3,
             Control::Water => 7,
             Control::Start => 8,
+            Control::Retired => 9,
             Control::DroppedDeadline => 4,
             Control::Intent => 5,
             Control::Oldest => 6,

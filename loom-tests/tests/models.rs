@@ -1,7 +1,7 @@
 //! Every model holds.
 
 use ringmain_loom_tests::models::{
-    batch, doorbell, gaps, join, lossy, pool, room, store_buffer, stream, switch, table,
+    batch, doorbell, gaps, hint, join, lossy, pool, room, store_buffer, stream, switch, table,
 };
 
 #[test]
@@ -143,4 +143,24 @@ fn a_chunk_is_not_written_while_it_was_held_where_another_one_is_now() {
 #[test]
 fn a_reader_that_leaves_keeps_what_it_holds() {
     pool::run_left();
+}
+
+#[test]
+fn a_chunk_that_gives_way_is_not_written_while_a_reader_has_it() {
+    hint::run();
+}
+
+#[test]
+fn a_chunk_that_is_read_in_a_lossy_ring_is_not_written_before() {
+    hint::run_read();
+}
+
+#[test]
+fn a_copy_of_a_chunk_that_gives_way_is_whole_or_known_not_to_be() {
+    hint::run_copied();
+}
+
+#[test]
+fn a_chunk_of_a_last_value_is_not_written_while_a_reader_has_it() {
+    hint::run_table();
 }

@@ -45,6 +45,11 @@ fn catchers(site: Site) -> &'static [&'static str] {
         Site::HoldLoad => &["pool_hold", "pool_hold_reused"],
         Site::HoldStore | Site::HoldGiveBack => &["pool_hold_reused"],
         Site::LeftStore | Site::LeftLoad => &["pool_left"],
+        Site::GivenUpFence => &["hint", "hint_table"],
+        Site::HintFence => &["hint", "hint_copied"],
+        Site::HintLookAgain => &["hint", "hint_copied"],
+        Site::HintBeforeCursor => &["hint_read"],
+        Site::TableHintFence | Site::TableHintLookAgain => &["hint_table"],
     }
 }
 

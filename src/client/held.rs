@@ -75,7 +75,8 @@ impl<T: Receive + ?Sized> Sample<'_, T> {
     /// before it is released. Any other is copied.
     ///
     /// Of each publisher 48 messages in its pool can be held at a time, and no more bytes than are a subscriber's share of it: as long as that is used up, its lane is full, and
-    /// its policy says what becomes of more messages.
+    /// its policy says what becomes of more messages. Where older messages give way ([`Overflow::DropOldest`](crate::Overflow::DropOldest), [`Conflate`](crate::Overflow::Conflate)) nothing is lost for
+    /// that: more messages are copied for the subscriber, by its publisher or as they come.
     ///
     /// ```no_run
     /// use ringmain::{Client, message::Bytes};

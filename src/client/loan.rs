@@ -70,7 +70,7 @@ impl Publisher<Bytes> {
     /// anything, what earlier messages were included. 0 bytes are possible. Waits for nobody.
     ///
     /// Subscribers on this host read it where it was written, however many there are. For others it is copied: those on other
-    /// hosts, in queue groups, or with a policy by which older messages give way.
+    /// hosts, or in queue groups; and for a [history](super::PublisherBuilder::history).
     ///
     /// ```no_run
     /// use ringmain::{Client, message::Bytes};

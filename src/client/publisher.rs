@@ -141,7 +141,8 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
     }
 
     /// Memory for messages that are not copied for each subscriber, in bytes; 1 GiB unless set. It is taken when messages need it, and
-    /// given back when they do not. Each subscriber may pin an equal share of it, by what it has not read or holds.
+    /// given back when they do not. Each subscriber may pin an equal share of it, by what it has not read or holds. One whose older
+    /// messages give way pins only what it holds, and gets copies beyond its share.
     pub fn pool_bytes(mut self, bytes: u64) -> Self {
         self.pool_bytes = bytes;
         self
@@ -149,7 +150,7 @@ impl<'a, T: Message + ?Sized> PublisherBuilder<'a, T> {
 
     /// From which length on, in bytes, a message is written once for all subscribers on this host, which read it where it lies;
     /// 4,096 unless set. Shorter ones are copied into each subscriber's ring, and so are all for subscribers on other hosts, in queue
-    /// groups, or with a policy by which older messages give way. With `usize::MAX` no message goes that way but
+    /// groups, or behind a [snapshot](super::SubscriberBuilder::snapshot) as far as that goes. With `usize::MAX` no message goes that way but
     /// [loans](Publisher::loan).
     pub fn pool_threshold(mut self, bytes: usize) -> Self {
         self.pool_threshold = bytes;

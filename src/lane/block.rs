@@ -17,6 +17,8 @@ use crate::pool::{Allocated, Chunk, ChunkKey, Place};
 use crate::ring::CELL_BYTES;
 use crate::segment::{ForeignSegment, Segment};
 
+use super::Hold;
+
 /// A chunk that is being written; its bytes may be anything at first.
 pub struct RawLoan {
     block: Block,
@@ -135,7 +137,7 @@ impl Block {
     }
 
     /// As it goes through a ring.
-    pub(super) fn chunk(&self) -> Chunk {
+    pub fn chunk(&self) -> Chunk {
         Chunk {
             place: self.place,
             len_bytes: self.len_bytes as u64,
@@ -230,5 +232,15 @@ impl Lent {
             place: chunk.place,
             segment,
         })
+    }
+}
+
+impl Deref for Hold {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: checked to lie in the segment, which stays mapped with it; held, so its publisher does not write it.
+        unsafe { self.lent.payload.bytes() }
     }
 }

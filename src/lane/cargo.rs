@@ -1,8 +1,8 @@
 //! What goes by a lane's courier: memory that records refer to, descriptors that are attached to messages.
 //!
-//! A label is 16 bytes, two numbers, little-endian: what it is (1 memory, 2 descriptors, 3 a region), its number; behind that
+//! A label is 16 bytes, two numbers, little-endian: what it is (1 memory, 2 descriptors, 3 a region, 4 memory that is given up), its number; behind that
 //! the name of the memory, if it has one. The publisher sends before it commits the record that refers to it, so whoever finds
-//! the record finds it here. Memory is known until a record says that it is given up; descriptors belong to one message,
+//! the record finds it here. Memory is known until a record, or a label, says that it is given up; descriptors belong to one message,
 //! and come in the order of messages. Of regions each side keeps those in mind that went last: the same, for both see one order.
 
 use std::collections::{HashMap, VecDeque};
@@ -169,6 +169,14 @@ impl CargoSender {
         self.send_handle(MEMORY, number, handle)
     }
 
+    /// Says that the memory of this number is given up, where no record can. Whether there was room; does not block.
+    ///
+    /// # Errors
+    /// [`CourierError::System`]: the subscriber is gone.
+    pub fn send_retired(&self, number: u64) -> Result<bool, CourierError> {
+        self.send(RETIRED, number, &[], &[])
+    }
+
     fn send_handle(
         &self,
         what: u64,
@@ -272,12 +280,29 @@ impl CargoReceiver {
         }
     }
 
+    /// Takes in all that has come, or much of it.
+    ///
+    /// # Errors
+    /// Any of [`CargoError`] but `Segment`.
+    pub fn take_all_in(&mut self) -> Result<(), CargoError> {
+        for _ in 0..MOST_AT_ONCE {
+            if !self.take_one_in()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The memory of this number is given up.
     ///
     /// # Errors
     /// Any of [`CargoError`] but `Segment`.
     pub fn retire(&mut self, number: u64) -> Result<(), CargoError> {
         self.take_in_up_to(number)?;
+        self.forget(number)
+    }
+
+    fn forget(&mut self, number: u64) -> Result<(), CargoError> {
         let missing = CargoError::Missing {
             what: "memory",
             number,
@@ -352,6 +377,10 @@ impl CargoReceiver {
                 self.descriptors.push_back((number, descriptors));
                 return Ok(true);
             }
+            (RETIRED, 0, true) => {
+                self.forget(number)?;
+                return Ok(true);
+            }
             (MEMORY | REGION, 1, true) => descriptors.pop().map(SegmentHandle::Descriptor),
             (MEMORY | REGION, 0, false) => String::from_utf8(name.to_vec())
                 .ok()
@@ -377,6 +406,7 @@ impl CargoReceiver {
 const MEMORY: u64 = 1;
 const DESCRIPTORS: u64 = 2;
 const REGION: u64 = 3;
+const RETIRED: u64 = 4;
 const LABEL_BYTES: usize = 16;
 /// Regions that a subscriber keeps mapped for the next messages, of each lane.
 const KEPT_REGIONS: usize = 16;
@@ -426,6 +456,21 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_given_up_in_the_order_of_what_is_sent() {
+        let (sender, mut receiver) = cargo();
+        let handle = segment(Kind::Pool).handle().unwrap();
+        assert!(sender.send_memory(3, &handle).unwrap());
+        assert!(receiver.memory(3, Kind::Pool, 1 << 20).is_ok());
+        assert!(sender.send_retired(3).unwrap());
+        assert!(receiver.memory(3, Kind::Pool, 1 << 20).is_ok());
+        receiver.take_all_in().unwrap();
+        assert!(receiver.memory(3, Kind::Pool, 1 << 20).is_err());
+        // What is not known cannot be given up.
+        assert!(sender.send_retired(3).unwrap());
+        assert!(receiver.take_all_in().is_err());
+    }
+
+    #[test]
     fn descriptors_of_messages_that_did_not_come_are_passed_over() {
         let (sender, mut receiver) = cargo();
         let null = File::open("/dev/null").unwrap();
@@ -452,9 +497,11 @@ mod tests {
         let label =
             |what: u64, tail: &[u8]| [&what.to_le_bytes()[..], &7_u64.to_le_bytes(), tail].concat();
         let with = [null.as_fd()];
-        let refused: [(Vec<u8>, &[BorrowedFd<'_>]); 6] = [
+        let refused: [(Vec<u8>, &[BorrowedFd<'_>]); 8] = [
             (vec![1; 15], &with),
-            (label(4, b""), &with),
+            (label(5, b""), &with),
+            (label(RETIRED, b""), &with),
+            (label(RETIRED, b"name"), &[]),
             (label(MEMORY, b""), &[]),
             (label(MEMORY, b"name"), &with),
             (label(MEMORY, &[0xff]), &[]),

@@ -1,21 +1,29 @@
 //! The subscriber's end of a lane that it copies from.
 
+use std::sync::Arc;
+
 use crate::counters::LaneSlot;
 use crate::doorbell::is_asleep;
 use crate::message::{Host, Timestamp};
 use crate::ring::lossy::LossyConsumer;
 use crate::ring::{Control, Cursor, DropCause, DropCounts, Ending, Position, Read};
+use crate::segment::fork::ProcessMark;
 use crate::sync::{Ordering, load_acquire};
 use crate::table::{TableReader, Value};
 use crate::topic::Topic;
 
-use super::{CursorArea, LaneError, Next, Peer, PeerMedium, Unpacked};
+use super::hint_reader::HintReader;
+use super::parcel::{chunk_in, is_pooled};
+use super::pool_reader::PoolReader;
+use super::{CargoReceiver, CursorArea, Hold, LaneError, Next, Peer, PeerMedium, Unpacked};
 
 /// The subscriber's end of a lane that it copies from. Checks whatever it finds; an error ends the lane.
 pub struct CopyReader {
     medium: Medium,
     /// What was copied last.
     parcel: Unpacked,
+    /// Of messages that lie in the publisher's pool, where there is a way for them.
+    hints: Option<HintReader>,
     /// Whether `parcel` has a message that is given out and not released.
     given: bool,
     /// Messages that the one that is given, or the next one, takes the place of.
@@ -29,15 +37,15 @@ pub struct CopyReader {
 }
 
 enum Medium {
-    Lossy(LossyConsumer<PeerMedium, CursorArea>),
-    Table(Box<TableReader<PeerMedium>>, CursorArea),
+    Lossy(LossyConsumer<PeerMedium, Arc<CursorArea>>),
+    Table(Box<TableReader<PeerMedium>>, Arc<CursorArea>),
 }
 
 impl CopyReader {
     /// In a ring whose oldest messages give way.
     pub fn lossy(ring: PeerMedium, area: CursorArea, publisher: Peer, counters: LaneSlot) -> Self {
         let host = host(&ring);
-        let medium = Medium::Lossy(LossyConsumer::new(ring, area));
+        let medium = Medium::Lossy(LossyConsumer::new(ring, Arc::new(area)));
         Self::new(medium, publisher, counters, host)
     }
 
@@ -53,7 +61,7 @@ impl CopyReader {
     ) -> Result<Self, LaneError> {
         let host = host(&memory);
         let table = TableReader::open(memory)?;
-        let medium = Medium::Table(Box::new(table), area);
+        let medium = Medium::Table(Box::new(table), Arc::new(area));
         Ok(Self::new(medium, publisher, counters, host))
     }
 
@@ -61,6 +69,7 @@ impl CopyReader {
         Self {
             medium,
             parcel: Unpacked::default(),
+            hints: None,
             given: false,
             skipped: 0,
             sequence: 0,
@@ -68,6 +77,18 @@ impl CopyReader {
             counters,
             host,
         }
+    }
+
+    /// With a way for memory; `mark` says in which process.
+    pub fn with_cargo(mut self, cargo: Option<CargoReceiver>, mark: ProcessMark) -> Self {
+        if let Some(cargo) = cargo {
+            let (area, memory) = (self.area().clone(), self.memory().clone());
+            let bell = self.publisher.bell().clone();
+            let pool = PoolReader::new(area, cargo.presence(), memory, bell, mark);
+            self.hints = Some(HintReader::new(pool, cargo));
+            self.parcel = Unpacked::default().taking_chunks();
+        }
+        self
     }
 
     /// What stands next. Of a publisher who has closed nothing is left when this is [`Next::Empty`].
@@ -91,13 +112,19 @@ impl CopyReader {
 
     /// Finds out what is new: messages that are lost, a parcel, or both. `None` if nothing is.
     fn open_next(&mut self) -> Result<Option<u64>, LaneError> {
-        let number = match &mut self.medium {
-            Medium::Lossy(ring) => match ring.poll(self.parcel.buffer())? {
-                None => return Ok(None),
-                Some(number) => number,
-            },
+        if let Some(hints) = &mut self.hints {
+            let memory = match &self.medium {
+                Medium::Lossy(ring) => ring.storage(),
+                Medium::Table(table, _) => table.storage(),
+            };
+            if hints.has_news(memory) {
+                hints.take_news(memory)?;
+            }
+        }
+        match &mut self.medium {
+            Medium::Lossy(_) => self.open_record(),
             Medium::Table(table, _) => {
-                let Some(value) = next_of(table, &mut self.parcel)? else {
+                let Some(value) = next_of(table, &mut self.parcel, self.hints.as_mut())? else {
                     return Ok(None);
                 };
                 // It had to give way to another topic.
@@ -107,14 +134,34 @@ impl CopyReader {
                 self.parcel.open(self.host)?;
                 // The others were on topics that the slot had before.
                 self.skipped = value.skipped.min(self.parcel.before());
-                return Ok(Some(value.skipped - self.skipped));
+                Ok(Some(value.skipped - self.skipped))
             }
+        }
+    }
+
+    /// The same in a ring.
+    fn open_record(&mut self) -> Result<Option<u64>, LaneError> {
+        let Medium::Lossy(ring) = &mut self.medium else {
+            return Ok(None);
         };
-        let due = self.sequence;
-        let lost = number.checked_sub(due);
-        let lost = lost.ok_or(LaneError::Number { number, due })?;
-        self.parcel.open(self.host)?;
-        Ok(Some(lost))
+        for _ in 0..MOST_LOOKS {
+            let Some(number) = ring.poll(self.parcel.buffer())? else {
+                return Ok(None);
+            };
+            self.parcel.open(self.host)?;
+            if let (Some(chunk), Some(hints)) = (self.parcel.chunk(), &mut self.hints)
+                && !hints.take(chunk, || ring.stands())?
+            {
+                // As if it had been overtaken before it was found.
+                continue;
+            }
+            let due = self.sequence;
+            let lost = number.checked_sub(due);
+            return lost.map(Some).ok_or(LaneError::Number { number, due });
+        }
+        // There is more, but the caller is to have its turn.
+        self.parcel.buffer();
+        Ok(None)
     }
 
     fn give(&mut self) -> Next {
@@ -148,6 +195,10 @@ impl CopyReader {
     }
 
     fn is_medium_dry(&self) -> bool {
+        let hints = self.hints.as_ref();
+        if hints.is_some_and(|hints| hints.has_news(self.memory())) {
+            return false;
+        }
         match &self.medium {
             Medium::Lossy(ring) => !ring.has_something(),
             Medium::Table(table, _) => !table.has_something(),
@@ -156,7 +207,14 @@ impl CopyReader {
 
     /// The message.
     pub fn payload(&self) -> &[u8] {
-        self.parcel.message()
+        let hints = self.hints.as_ref();
+        let found = hints.and_then(HintReader::payload);
+        found.unwrap_or_else(|| self.parcel.message())
+    }
+
+    /// Keeps the message beyond its release; `None` if it does not lie in a pool.
+    pub fn hold(&self) -> Option<Hold> {
+        self.hints.as_ref()?.hold()
     }
 
     /// Messages that it takes the place of.
@@ -189,9 +247,11 @@ impl CopyReader {
         self.given = false;
         self.skipped = 0;
         self.sequence = self.sequence.wrapping_add(1);
-        self.counters
-            .message(self.parcel.message().len(), self.position());
-        if self.parcel.left() == 0 && is_asleep(self.parked().load(Ordering::Relaxed)) {
+        self.counters.message(self.payload().len(), self.position());
+        let is_pooled = self.hints.as_mut().is_some_and(HintReader::release);
+        let is_asleep = || is_asleep(self.parked().load(Ordering::Relaxed));
+        // Its publisher needs the memory more than that of a record.
+        if is_pooled || self.parcel.left() == 0 && is_asleep() {
             self.publish_cursor();
         }
     }
@@ -262,7 +322,7 @@ impl CopyReader {
         }
     }
 
-    fn area(&self) -> &CursorArea {
+    fn area(&self) -> &Arc<CursorArea> {
         match &self.medium {
             Medium::Lossy(ring) => ring.cursor(),
             Medium::Table(_, area) => area,
@@ -280,15 +340,41 @@ impl CopyReader {
 fn next_of(
     table: &mut TableReader<PeerMedium>,
     parcel: &mut Unpacked,
+    mut hints: Option<&mut HintReader>,
 ) -> Result<Option<Value>, LaneError> {
+    let mut broken = None;
     // Of a publisher who has closed, each slot is such a one once at most; one who goes on has other lanes wait meanwhile.
     for _ in 0..=table.slots() {
-        match table.poll(parcel.buffer())? {
+        let found = table.poll_with(parcel.buffer(), |value, stands| {
+            !is_pooled(value) || keep(value, hints.as_deref_mut(), stands, &mut broken)
+        })?;
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        match found {
             Some(value) if value.vacated && value.skipped == 0 => {}
             found => return Ok(found),
         }
     }
     Ok(None)
+}
+
+/// Takes a message that lies in the pool; whether it still stood there. What is broken does: it is not looked at again.
+#[cold]
+fn keep(
+    value: &[u8],
+    hints: Option<&mut HintReader>,
+    stands: &dyn Fn() -> bool,
+    broken: &mut Option<LaneError>,
+) -> bool {
+    // What names no chunk is refused when it is opened.
+    let (Some(hints), Some(chunk)) = (hints, chunk_in(value)) else {
+        return true;
+    };
+    hints.take(chunk, stands).unwrap_or_else(|error| {
+        *broken = Some(error);
+        true
+    })
 }
 
 /// On whose host the clocks of a lane's publisher are.
@@ -299,3 +385,6 @@ pub(super) fn host(memory: &PeerMedium) -> Host {
         false => Host::This,
     }
 }
+
+/// Records that are looked at at a time, if each is given up meanwhile.
+const MOST_LOOKS: usize = 8;

@@ -1,12 +1,18 @@
 //! The publisher's end of a lane that never has it wait: what is written takes the place of something older.
 
+mod pooled;
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
 use crate::counters::LaneSlot;
 use crate::ring::lossy::{LossyProducer, max_payload_bytes};
-use crate::ring::{Control, Ending, Read};
+use crate::ring::{Control, Ending, Position, Read};
 use crate::sync::Ordering;
 use crate::table::{Shape, ShapeError, TableWriter};
 
-use super::{OwnMedium, Parcel, Peer, PeerCursor};
+use super::{CargoSender, OwnMedium, Parcel, Peer, PeerCursor, PoolLane};
 
 /// The publisher's end of a lane that never has it wait.
 pub struct CopyWriter {
@@ -14,6 +20,12 @@ pub struct CopyWriter {
     /// `None` until the subscriber has answered.
     subscriber: Option<Subscriber>,
     counters: LaneSlot,
+    /// What the subscriber gets segments of the pool by, where it can.
+    cargo: Option<Arc<CargoSender>>,
+    /// Where messages may lie that are not copied.
+    pool: Option<PoolLane>,
+    /// Slots of the values of a table that lie there, by sequence.
+    lent: FxHashMap<u64, u32>,
 }
 
 enum Medium {
@@ -51,7 +63,16 @@ impl CopyWriter {
             medium,
             subscriber: None,
             counters,
+            cargo: None,
+            pool: None,
+            lent: FxHashMap::default(),
         }
+    }
+
+    /// With a way for memory.
+    pub fn with_cargo(mut self, cargo: Option<CargoSender>) -> Self {
+        self.cargo = cargo.map(Arc::new);
+        self
     }
 
     /// The subscriber has mapped the memory.
@@ -83,7 +104,7 @@ impl CopyWriter {
                 let (head, rest) = parcel.around_before();
                 let parts = [head, &before, rest];
                 table.store(key, count, &parts).map_err(|_| TooLong)?;
-                crate::ring::Position(table.sequence() - 1)
+                Position(table.sequence() - 1)
             }
         };
         self.counters

@@ -255,6 +255,7 @@ impl LaneReader {
     pub fn hold(&self) -> Result<Option<Hold>, CannotHold> {
         match self {
             Self::Ring(reader) => reader.hold(),
+            Self::Copy(reader) => Ok(reader.hold()),
             _ => Ok(None),
         }
     }

@@ -11,6 +11,9 @@ mod cargo;
 mod copy_reader;
 mod copy_writer;
 mod cursor_page;
+mod hint_reader;
+#[cfg(test)]
+mod hint_tests;
 mod history_reader;
 mod lane_reader;
 mod medium;

@@ -5,19 +5,20 @@
 //! | 0..4 | number of messages, u32, at least 1 |
 //! | 4..8 | the publisher's number for the topic, u32 |
 //! | 8..12 | bytes of the topic's name, u32 |
-//! | 12..16 | 1 if it says when the messages were published, else 0, u32 |
+//! | 12..16 | bit 0: it says when the messages were published; bit 1: it has one message, which lies in the pool; u32 |
 //! | 16..32 | that, as in a ring; else 0 |
 //! | 32..40 | in the table of a lane, how many messages on this topic came before since the topic has its slot, u64; else 0 |
 //! | 40.. | the name, filled up with zeros to a multiple of 16 |
 //! | then | for each message its length, u32, 12 zeros, and the message, filled up to a multiple of 16 |
 //!
-//! All numbers are little-endian; multiples of 16 count from the parcel's beginning. A parcel needs nothing that came before it, so any other can be lost.
+//! A message that lies in the publisher's pool has in its stead the [`Chunk`] in which it does. All numbers are little-endian; multiples of 16 count from the parcel's beginning. A parcel needs nothing that came before it, so any other can be lost.
 
 use std::ops::Range;
 
 use rkyv::util::AlignedVec;
 
 use crate::message::{EncodeError, Host, Message, Scratch, Timestamp};
+use crate::pool::Chunk;
 use crate::topic::{MAX_NAME_BYTES, Topic};
 
 use super::{LaneError, MAX_TOPIC_IDS};
@@ -43,6 +44,10 @@ pub struct Unpacked {
     topic_id: u32,
     stamp: Option<Timestamp>,
     before: u64,
+    /// Whether a message may lie in the pool.
+    takes_chunks: bool,
+    /// Where its message lies in the pool, if it does.
+    chunk: Option<Chunk>,
     /// Messages that were not looked at yet.
     left: u32,
     /// Where the next one begins.
@@ -56,13 +61,16 @@ impl Parcel {
         self.bytes.clear();
         self.messages = 0;
         self.message_bytes = 0;
-        let stamped = u32::from(stamp.is_some());
-        for word in [0, topic_id, name.len() as u32, stamped] {
-            self.bytes.extend_from_slice(&word.to_le_bytes());
+        let flags = if stamp.is_some() { STAMPED } else { 0 };
+        // In one piece: each piece is asked for room.
+        let mut head = [0; NAME];
+        head[4..8].copy_from_slice(&topic_id.to_le_bytes());
+        head[8..12].copy_from_slice(&(name.len() as u32).to_le_bytes());
+        head[12..16].copy_from_slice(&flags.to_le_bytes());
+        if let Some(stamp) = stamp {
+            head[16..32].copy_from_slice(&stamp.to_bytes());
         }
-        let stamp = stamp.map_or([0; Timestamp::BYTES], |stamp| stamp.to_bytes());
-        self.bytes.extend_from_slice(&stamp);
-        self.bytes.extend_from_slice(&[0; 8]);
+        self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(name.as_bytes());
         self.fill_up();
     }
@@ -89,6 +97,14 @@ impl Parcel {
         }
         self.fill_up();
         Ok(len)
+    }
+
+    /// Has a message that lies in the pool, and no other.
+    pub fn refer_to(&mut self, chunk: Chunk) {
+        // Of the flags, the low byte.
+        self.bytes[12] |= POOLED as u8;
+        self.room(Chunk::BYTES).copy_from_slice(&chunk.to_bytes());
+        self.message_bytes = chunk.len_bytes as usize;
     }
 
     /// Its messages.
@@ -136,6 +152,17 @@ impl Unpacked {
             keeps_one: true,
             ..Self::default()
         }
+    }
+
+    /// Messages may lie in the pool.
+    pub fn taking_chunks(mut self) -> Self {
+        self.takes_chunks = true;
+        self
+    }
+
+    /// Where the message of the parcel lies in the pool; what [`message`](Self::message) gives has no meaning then.
+    pub fn chunk(&self) -> Option<Chunk> {
+        self.chunk
     }
 
     /// Where a parcel is to be copied, before [`Unpacked::open`].
@@ -203,11 +230,17 @@ impl Unpacked {
 
     fn read(&mut self, host: Host) -> Option<()> {
         let (left, topic_id) = (self.word(0)?, self.word(4)?);
-        let (name_len, stamped) = (self.word(8)? as usize, self.word(12)?);
-        if left == 0 || topic_id >= MAX_TOPIC_IDS || name_len > MAX_NAME_BYTES || stamped > 1 {
+        let (name_len, flags) = (self.word(8)? as usize, self.word(12)?);
+        let is_pooled = flags & POOLED != 0;
+        if left == 0
+            || topic_id >= MAX_TOPIC_IDS
+            || name_len > MAX_NAME_BYTES
+            || flags > STAMPED | POOLED
+            || is_pooled && (left > 1 || !self.takes_chunks)
+        {
             return None;
         }
-        self.stamp = match stamped {
+        self.stamp = match flags & STAMPED {
             0 => None,
             _ => {
                 let bytes = self.bytes.get(16..32)?.try_into().ok()?;
@@ -233,21 +266,51 @@ impl Unpacked {
         self.topic = index;
         self.topic_id = topic_id;
         self.next = (NAME + name_len).next_multiple_of(16);
+        self.chunk = match is_pooled {
+            false => None,
+            true => Some(chunk_in(&self.bytes)?),
+        };
         self.left = left;
         Some(())
     }
 
     fn next_message(&self) -> Option<Range<usize>> {
-        let len = self.word(self.next)? as usize;
-        let start = self.next + HEADER_BYTES;
-        let end = start.checked_add(len)?;
-        (end <= self.bytes.len()).then_some(start..end)
+        message_at(&self.bytes, self.next)
     }
 
     fn word(&self, at: usize) -> Option<u32> {
-        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+        word(&self.bytes, at)
     }
+}
+
+/// Whether the message of a parcel lies in the pool: of one that may be none, and is not opened.
+#[inline(always)]
+pub(super) fn is_pooled(parcel: &[u8]) -> bool {
+    // Of the flags, the low byte.
+    parcel
+        .get(12)
+        .is_some_and(|flags| flags & POOLED as u8 != 0)
+}
+
+/// Where it does.
+pub(super) fn chunk_in(parcel: &[u8]) -> Option<Chunk> {
+    let name_len = word(parcel, 8)? as usize;
+    let first = NAME.checked_add(name_len)?.checked_next_multiple_of(16)?;
+    let chunk = parcel.get(message_at(parcel, first)?)?;
+    Chunk::from_bytes(chunk.try_into().ok()?)
+}
+
+/// Where the message is whose header stands there.
+fn message_at(parcel: &[u8], at: usize) -> Option<Range<usize>> {
+    let len = word(parcel, at)? as usize;
+    let start = at.checked_add(HEADER_BYTES)?;
+    let end = start.checked_add(len)?;
+    (end <= parcel.len()).then_some(start..end)
+}
+
+fn word(parcel: &[u8], at: usize) -> Option<u32> {
+    let bytes = parcel.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
 /// The longest parcel with messages that take this much in a ring, headers included.
@@ -261,6 +324,10 @@ const HEADER_BYTES: usize = 16;
 const PARCEL_BYTES: usize = (NAME + MAX_NAME_BYTES).next_multiple_of(16);
 /// Where the number of messages that came before stands.
 const BEFORE: Range<usize> = 32..40;
+/// In the flags: it says when its messages were published.
+const STAMPED: u32 = 1;
+/// In the flags: its one message lies in the pool.
+const POOLED: u32 = 2;
 /// Where the name begins.
 const NAME: usize = BEFORE.end;
 
@@ -317,6 +384,60 @@ mod tests {
             bytes[at.min(end.saturating_sub(1))] = with;
             let _ = unpack(&mut Unpacked::default(), &bytes);
             let _ = unpack(&mut Unpacked::default(), &bytes[..end]);
+        }
+    }
+
+    fn hint(chunk: [u64; 4]) -> Vec<u8> {
+        let chunk = Chunk::from_bytes(chunk.map(u64::to_le_bytes).concat().try_into().unwrap());
+        let mut parcel = Parcel::default();
+        parcel.begin(7, "t", None);
+        parcel.refer_to(chunk.unwrap());
+        assert_eq!((parcel.messages(), parcel.message_bytes()), (1, 5000));
+        parcel.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_message_in_the_pool_is_found_where_that_may_be() {
+        let bytes = hint([7, 128, 5000, 0]);
+        let expected = [
+            [1, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0],
+            [0; 16],
+            [0, 0, 0, 0, 0, 0, 0, 0, b't', 0, 0, 0, 0, 0, 0, 0],
+            [32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [7, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0],
+            [0x88, 0x13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(bytes, expected.concat());
+        let mut unpacked = Unpacked::default().taking_chunks();
+        unpack(&mut unpacked, &bytes).unwrap();
+        let chunk = unpacked.chunk().unwrap();
+        assert_eq!(
+            (
+                chunk.place.segment,
+                chunk.place.offset_bytes(),
+                chunk.len_bytes
+            ),
+            (7, 128, 5000)
+        );
+        assert!(unpack(&mut Unpacked::default(), &bytes).is_err());
+        // The next one is none.
+        unpack(&mut unpacked, parcel(7, "t", true, &[vec![1; 32]]).bytes()).unwrap();
+        assert_eq!(unpacked.chunk(), None);
+    }
+
+    #[test]
+    fn a_message_in_the_pool_that_names_no_chunk_is_refused() {
+        let good = hint([3, 128, 5000, 0]);
+        // Two messages; another flag; the length of the name of the chunk; its segment, offset, what is reserved.
+        for (at, with) in [(0, 2), (12, 4), (48, 31), (68, 1), (72, 1), (95, 1)] {
+            let mut bytes = good.clone();
+            bytes[at] = with;
+            let mut unpacked = Unpacked::default().taking_chunks();
+            assert!(unpack(&mut unpacked, &bytes).is_err(), "{at}");
+        }
+        for end in 0..good.len() {
+            let mut unpacked = Unpacked::default().taking_chunks();
+            assert!(unpack(&mut unpacked, &good[..end]).is_err(), "{end}");
         }
     }
 

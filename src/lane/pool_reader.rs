@@ -30,10 +30,11 @@ struct Keeper {
     mark: ProcessMark,
 }
 
-/// A chunk that is kept beyond its record; released when dropped, by any thread.
+/// A chunk that is kept beyond its record; released when the last clone is dropped, by any thread.
+#[derive(Clone)]
 pub struct Hold {
-    _kept: Kept,
-    _lent: Lent,
+    _kept: Arc<Kept>,
+    pub(super) lent: Lent,
 }
 
 /// A place that is kept beyond its record; released when dropped, by any thread.
@@ -73,10 +74,7 @@ impl PoolReader {
     /// Keeps a chunk whose record is not released.
     pub(super) fn hold(&self, lent: Lent) -> Result<Hold, CannotHold> {
         let kept = self.keep(lent.place)?;
-        Ok(Hold {
-            _kept: kept,
-            _lent: lent,
-        })
+        Ok(Hold::new(kept, lent))
     }
 
     /// Keeps a place that goes with a record that is not released.
@@ -91,6 +89,16 @@ impl PoolReader {
             slot,
             keeper: self.keeper.clone(),
         })
+    }
+}
+
+impl Hold {
+    /// Of a chunk whose place is kept.
+    pub(super) fn new(kept: Kept, lent: Lent) -> Self {
+        Self {
+            _kept: Arc::new(kept),
+            lent,
+        }
     }
 }
 

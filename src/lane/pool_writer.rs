@@ -234,6 +234,31 @@ impl PoolWriter {
         self.account.has_room(&lane.ring, bytes as u64)
     }
 
+    /// Whether a lane whose older messages give way may be lent so many bytes more, by what its subscriber holds.
+    pub(super) fn may_lend(&mut self, lane: &PoolLane, bytes: usize) -> bool {
+        self.account.may_lend(&lane.ring, bytes as u64)
+    }
+
+    /// See [`Pool::excess`].
+    pub(super) fn excess(&mut self, lane: &PoolLane, budget: usize) -> Option<u64> {
+        self.account.excess(&lane.ring, budget as u64)
+    }
+
+    /// See [`Pool::oldest`].
+    pub(super) fn oldest(&self, lane: &PoolLane) -> Option<u64> {
+        self.account.oldest(&lane.ring)
+    }
+
+    /// See [`Pool::give_up`].
+    pub(super) fn give_up(&mut self, lane: &PoolLane, end: u64) {
+        self.account.give_up(&lane.ring, end);
+    }
+
+    /// See [`Pool::give_up_one`].
+    pub(super) fn give_up_one(&mut self, lane: &PoolLane, end: u64) {
+        self.account.give_up_one(&lane.ring, end);
+    }
+
     /// Sees to it that the subscriber has the segment of a block; whether it does.
     pub(super) fn introduce(&mut self, lane: &mut PoolLane, block: &Block) -> bool {
         let id = block.chunk().place.segment;
@@ -284,6 +309,20 @@ impl PoolLane {
             .partition(|id| segments.contains(id));
         self.known = known;
         self.retired.extend::<Vec<_>>(given_up);
+    }
+
+    /// Tells the subscriber by the courier, as far as there is room; of how many.
+    pub(super) fn tell_retired(&mut self) -> u64 {
+        let mut told = 0;
+        while let Some(segment) = self.next_retired() {
+            // Whoever is gone has no room.
+            if !matches!(self.cargo.send_retired(segment.into()), Ok(true)) {
+                break;
+            }
+            self.told_retired();
+            told += 1;
+        }
+        told
     }
 
     /// What the subscriber is to be told next.

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::space::Part;
 use super::{HOLDS, Place};
-use crate::sync::{AtomicU64, Site};
+use crate::sync::{AtomicU64, Ordering, Site, fence};
 
 /// What the publisher sees of a reader. All of it may be written by the reader at any time.
 pub trait Watch {
@@ -74,10 +74,14 @@ struct Ring<W, P> {
     readers: Vec<Reader<W, P>>,
     /// Where the record ends that a chunk goes with; oldest first.
     pushed: VecDeque<(u64, usize)>,
-    /// Chunks that all readers are past, and somebody holds.
+    /// Chunks that all readers are past, and somebody holds; and those whose records were given up, which somebody may hold.
     held: Vec<usize>,
     /// Bytes of both.
     pinned: u64,
+    /// Bytes of what is held.
+    held_bytes: u64,
+    /// Whether records are given up that were not read.
+    gives_up: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +132,8 @@ impl<W: Watch, P: Presence> Ledger<W, P> {
             pushed: VecDeque::new(),
             held: Vec::new(),
             pinned: 0,
+            held_bytes: 0,
+            gives_up: false,
         });
         RingKey { index, _pin: pin }
     }
@@ -153,6 +159,36 @@ impl<W: Watch, P: Presence> Ledger<W, P> {
 
     pub(super) fn pinned(&self, ring: &RingKey) -> u64 {
         self.rings[ring.index].pinned
+    }
+
+    pub(super) fn held(&self, ring: &RingKey) -> u64 {
+        self.rings[ring.index].held_bytes
+    }
+
+    /// Where the oldest record ends that a chunk goes with, unless it is the newest one.
+    pub(super) fn oldest(&self, ring: &RingKey) -> Option<u64> {
+        let pushed = &self.rings[ring.index].pushed;
+        let oldest = pushed.front().filter(|_| pushed.len() > 1)?;
+        Some(oldest.0)
+    }
+
+    /// The records of this ring that end here, or before, are given up.
+    pub(super) fn give_up(&mut self, ring: &RingKey, end: u64) {
+        let ring = &mut self.rings[ring.index];
+        while let Some(key) = ring.pop_up_to(end) {
+            ring.gives_up = true;
+            ring.keep(key, &self.chunks);
+        }
+    }
+
+    /// The record of this ring that ends here is given up, if a chunk goes with it.
+    pub(super) fn give_up_one(&mut self, ring: &RingKey, end: u64) {
+        let ring = &mut self.rings[ring.index];
+        let found = ring.pushed.binary_search_by_key(&end, |(end, _)| *end);
+        if let Some((_, key)) = found.ok().and_then(|index| ring.pushed.remove(index)) {
+            ring.gives_up = true;
+            ring.keep(key, &self.chunks);
+        }
     }
 
     pub(super) fn push(&mut self, ring: &RingKey, key: ChunkKey, end: u64) {
@@ -206,32 +242,47 @@ impl<W: Watch, P: Presence> Ledger<W, P> {
 
 impl<W: Watch, P: Presence> Ring<W, P> {
     fn look(&mut self, chunks: &mut Slab<Chunk>, free: &mut impl FnMut(Part)) {
-        if self.pinned == 0 {
+        let unknown = |reader: &Reader<W, P>| reader.watch.is_none() && !reader.gone;
+        // Who has not said yet where its slots are may hold whatever was given up.
+        if self.pinned == 0 || self.gives_up && self.readers.iter().any(unknown) {
             return;
         }
         let early = (!Site::SlotsLast.holds()).then(|| self.names());
         let passed = self.readers.iter_mut().map(Reader::passed).min();
         let passed = passed.unwrap_or(u64::MAX);
+        // Between giving up, by the caller, and the look at the slots. Partner: the fence in `LossyConsumer::stands`.
+        if self.gives_up && Site::GivenUpFence.holds() {
+            fence(Ordering::SeqCst);
+        }
         // Behind the cursors: what is held by whoever is past a record stands in a slot by now, or was given back.
         let names = early.unwrap_or_else(|| self.names());
         let mut still = std::mem::take(&mut self.held);
         still.retain(|&key| {
             let named = names.contains(&chunks[key].part.place.word());
             if !named {
+                self.held_bytes -= chunks[key].part.bytes;
                 self.unpin(key, chunks, free);
             }
             named
         });
         self.held = still;
-        while let Some(&(end, key)) = self.pushed.front()
-            && end <= passed
-        {
-            self.pushed.pop_front();
+        while let Some(key) = self.pop_up_to(passed) {
             match names.contains(&chunks[key].part.place.word()) {
-                true => self.held.push(key),
+                true => self.keep(key, chunks),
                 false => self.unpin(key, chunks, free),
             }
         }
+    }
+
+    /// The oldest chunk whose record ends here, or before.
+    fn pop_up_to(&mut self, end: u64) -> Option<usize> {
+        let oldest = self.pushed.pop_front_if(|(other, _)| *other <= end);
+        oldest.map(|(_, key)| key)
+    }
+
+    fn keep(&mut self, key: usize, chunks: &Slab<Chunk>) {
+        self.held_bytes += chunks[key].part.bytes;
+        self.held.push(key);
     }
 
     /// What the readers hold.

@@ -14,6 +14,29 @@
 //! (acquire), then slots: a hold is found, or was released. Whoever releases a hold stores 0 (release): what was read is
 //! read by then.
 //!
+//! # Hints
+//! In a ring whose oldest records give way ([`lossy`](crate::ring::lossy)) a place is a *hint*: the publisher may take the chunk
+//! back before the record is read. So a reader never reads a chunk there but by a hold:
+//! 1. It copies the record out, which is whole then, and writes the place into a hold slot.
+//! 2. It passes a full fence, and looks whether the record stands still (`LossyConsumer::stands`). If so, the chunk is its own
+//!    until it releases the slot. If not, it gives the slot back, and the record counts as one that was overtaken.
+//! 3. Its cursor moves past the record only then.
+//!
+//! The publisher *gives records up*: it raises `Intent`, never past the newest one, tells the account ([`Pool::give_up`]), which
+//! passes a full fence, and *then* looks at the slots. A chunk is free when its record is given up, or read, and no slot names it.
+//! Of the two fences one is first. If it is the publisher's, the reader sees that the record is given up. If it is the
+//! reader's, the publisher sees the slot; or what the slot held later, and then all reads of the chunk are over.
+//!
+//! In a [`table`](crate::table) a value is such a record: it ends at its sequence plus 1, as the reader's cursor has it, it stands as long
+//! as it is the newest of its slot (`TableReader::poll_with`), and it is given up when another one has taken its place, or its
+//! slot is vacated.
+//!
+//! A reader without a free slot copies the chunk by atomic words, passes the fence, and looks likewise: what is written into the
+//! chunk next is written behind `Intent` and a fence, so a copy of a record that stands is whole.
+//!
+//! Of a reader that has not said yet where its slots are nothing is free that was given up.
+//!
+//! # When
 //! Nothing is looked at but when memory is needed: [`Pool::allocate`] takes what is known to be free, and looks for more
 //! only if there is none.
 
@@ -114,13 +137,55 @@ impl<W: Watch, P: Presence> Pool<W, P> {
     /// Whether one more chunk of so many bytes is within what the readers of this ring may pin: an equal share for each ring, and
     /// one for what is on its way. One chunk may always be pushed, however long it is.
     pub fn has_room(&mut self, ring: &RingKey, bytes: u64) -> bool {
-        let share = self.space.limit() / (self.ledger.rings() as u64 + 1);
+        let share = self.share();
         let fits = |pinned: u64| pinned == 0 || pinned.saturating_add(bytes) <= share;
         fits(self.ledger.pinned(ring)) || {
-            let space = &mut self.space;
-            self.ledger.look_at(ring, &mut |part| space.free(part));
+            self.look_at(ring);
             fits(self.ledger.pinned(ring))
         }
+    }
+
+    /// Whether the readers of a ring whose oldest records give way may be lent one more chunk of so many bytes: what they hold
+    /// leaves room for it in their share. What they do not hold can be given up.
+    pub fn may_lend(&mut self, ring: &RingKey, bytes: u64) -> bool {
+        let share = self.share();
+        let fits = |held: u64| held == 0 || held.saturating_add(bytes) <= share;
+        fits(self.ledger.held(ring)) || {
+            self.look_at(ring);
+            fits(self.ledger.held(ring))
+        }
+    }
+
+    /// Where the oldest record ends that is to be given up, as long as those that are not take more than `budget` bytes, or all
+    /// that is pinned more than the share. Never the newest one.
+    pub fn excess(&mut self, ring: &RingKey, budget: u64) -> Option<u64> {
+        let share = self.share();
+        let is_excess = |ledger: &Ledger<W, P>| {
+            let (pinned, held) = (ledger.pinned(ring), ledger.held(ring));
+            pinned - held > budget || pinned > share
+        };
+        if is_excess(&self.ledger) {
+            self.look_at(ring);
+        }
+        match is_excess(&self.ledger) {
+            true => self.ledger.oldest(ring),
+            false => None,
+        }
+    }
+
+    /// Where the oldest record of this ring ends that a chunk goes with, unless it is the newest one, too.
+    pub fn oldest(&self, ring: &RingKey) -> Option<u64> {
+        self.ledger.oldest(ring)
+    }
+
+    /// The records of this ring that end here, or before, are given up: whoever looks at them from now on can see that.
+    pub fn give_up(&mut self, ring: &RingKey, end: u64) {
+        self.ledger.give_up(ring, end);
+    }
+
+    /// The same of one record alone.
+    pub fn give_up_one(&mut self, ring: &RingKey, end: u64) {
+        self.ledger.give_up_one(ring, end);
     }
 
     /// The chunk goes with the record of this ring that ends at the position `end`, which is above all before.
@@ -175,6 +240,15 @@ impl<W: Watch, P: Presence> Pool<W, P> {
         }
         self.reclaim_of_gone();
         self.space.allocate(len, align)
+    }
+
+    fn share(&self) -> u64 {
+        self.space.limit() / (self.ledger.rings() as u64 + 1)
+    }
+
+    fn look_at(&mut self, ring: &RingKey) {
+        let space = &mut self.space;
+        self.ledger.look_at(ring, &mut |part| space.free(part));
     }
 
     fn reclaim(&mut self) {

@@ -23,6 +23,9 @@ pub enum Control {
     Start = 400,
     /// How often the fill has crossed a water mark: odd while it is high.
     Water = 408,
+    /// Of a lane whose older messages give way: how many segments of the publisher's pool were given up that the
+    /// subscriber was sent, as is told by the lane's courier.
+    Retired = 416,
 }
 
 /// Words of a seat: a reader's place in a ring's control page, which says where it begins.

@@ -225,13 +225,30 @@ impl<S: Words> TableReader<S> {
     /// # Errors
     /// The writer broke the format.
     pub fn poll(&mut self, out: &mut Buf) -> Result<Option<Value>, Violation> {
+        self.poll_with(out, |_, _| true)
+    }
+
+    /// The same, of a reader for the newest values; `keep` is shown each value before it is given, or accounted for. If the value
+    /// refers to something, `keep` names that in a hold slot, or copies it, and asks behind that whether the value still stands:
+    /// whether it is the newest one. If not, it returns false, and the slot is looked at again.
+    ///
+    /// # Errors
+    /// As [`TableReader::poll`].
+    pub fn poll_with(
+        &mut self,
+        out: &mut Buf,
+        mut keep: impl FnMut(&[u8], &dyn Fn() -> bool) -> bool,
+    ) -> Result<Option<Value>, Violation> {
         let (below, busy) = (self.sequence(), self.busy);
-        if let Some(value) = self.walk(out)? {
+        if let Some(value) = self.walk(out, &mut keep)? {
             return Ok(Some(value));
         }
         for _ in 0..self.layout.groups {
             self.enter_next_group();
-            if let Some(value) = self.walk(out)? {
+            // As a rule it has not, and there are many.
+            if self.walk.changed
+                && let Some(value) = self.walk(out, &mut keep)?
+            {
                 return Ok(Some(value));
             }
         }
@@ -294,14 +311,18 @@ impl<S: Words> TableReader<S> {
     }
 
     /// Looks at the rest of the group.
-    fn walk(&mut self, out: &mut Buf) -> Result<Option<Value>, Violation> {
+    fn walk(
+        &mut self,
+        out: &mut Buf,
+        keep: &mut impl FnMut(&[u8], &dyn Fn() -> bool) -> bool,
+    ) -> Result<Option<Value>, Violation> {
         if !self.walk.changed {
             return Ok(None);
         }
         let group = self.walk.group;
         while self.walk.slot < self.walk.end {
             let slot = self.walk.slot;
-            let found = self.visit(slot, out)?;
+            let found = self.visit(slot, out, keep)?;
             if self.slots[slot as usize].writes >= self.walk.until {
                 self.walk.slot += 1;
                 self.walk.until = 0;
@@ -359,7 +380,12 @@ impl<S: Words> TableReader<S> {
 
     /// What is new of a slot.
     #[inline]
-    fn visit(&mut self, slot: u32, out: &mut Buf) -> Result<Option<Value>, Violation> {
+    fn visit(
+        &mut self,
+        slot: u32,
+        out: &mut Buf,
+        keep: &mut impl FnMut(&[u8], &dyn Fn() -> bool) -> bool,
+    ) -> Result<Option<Value>, Violation> {
         for _ in 0..TRIES {
             let seen = self.slots[slot as usize].writes;
             let writes = self.words_of(slot).writes();
@@ -378,7 +404,10 @@ impl<S: Words> TableReader<S> {
                     seen.max(writes.saturating_sub(self.history().into()))
                 }
             };
-            if let Some(description) = self.words_of(slot).copy(write, out)? {
+            let words = self.words_of(slot);
+            if let Some(description) = words.copy(write, out)?
+                && keep(out, &|| words.is_newest(write))
+            {
                 return self.take(slot, write + 1, description);
             }
         }

@@ -103,6 +103,17 @@ impl SlotWords<'_> {
         Site::TableWritesLoad.load_acquire(&self.words[slot + WRITES])
     }
 
+    /// Whether write `write` is the newest that is complete. To be asked behind a store to a hold slot, or a copy, of what the value
+    /// refers to.
+    pub fn is_newest(self, write: u64) -> bool {
+        // Between the store to the slot, or the loads of the copy, and the load below. Partner: the fence in `Ring::look` of the
+        // pool, between the write that took the value's place and the look at the slots.
+        if Site::TableHintFence.holds() {
+            fence(Ordering::SeqCst);
+        }
+        self.writes() == write + 1 || !Site::TableHintLookAgain.holds()
+    }
+
     /// Steps b and c: copies what write `write`, one of those that are complete, has left. `None` if it was overwritten.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct TableWriter<S> {
     used: u32,
     /// Slots that hold no value, and perhaps some that [`TableWriter::store_at`] has taken since.
     vacant: Vec<u32>,
+    /// Sequences of watched values that nobody finds any more.
+    gone: Vec<u64>,
 }
 
 /// What the writer knows of a slot.
@@ -44,6 +46,8 @@ struct Slot {
     /// What that was when the slot passed to its present key.
     first: u64,
     key: Option<u64>,
+    /// Whether somebody wants to know when its value is gone.
+    watched: bool,
 }
 
 /// Where a value belongs in the stream of its slot, and of its table.
@@ -122,6 +126,7 @@ impl<S: WordsMut> TableWriter<S> {
             vacant: (0..shape.slots).rev().collect(),
             storage,
             layout,
+            gone: Vec::new(),
         };
         table.complete_below(1);
         Ok(table)
@@ -152,11 +157,11 @@ impl<S: WordsMut> TableWriter<S> {
     }
 
     /// Makes the parts, one behind the other, the newest value of the topic that the caller calls `key`: `count` messages.
-    /// Each part but the last is a multiple of 8 bytes. Others, written longest ago, give way if there is no room.
+    /// Each part but the last is a multiple of 8 bytes. Others, written longest ago, give way if there is no room. Gives its slot.
     ///
     /// # Errors
     /// The value is too long for this table; nothing has changed.
-    pub fn store(&mut self, key: u64, count: u32, parts: &[&[u8]]) -> Result<(), TooLarge> {
+    pub fn store(&mut self, key: u64, count: u32, parts: &[&[u8]]) -> Result<u32, TooLarge> {
         let len = self.measure(parts)?;
         let slot = self.slot_of(key);
         let stamp = Stamp {
@@ -169,7 +174,27 @@ impl<S: WordsMut> TableWriter<S> {
         }
         self.write(slot, stamp, len, parts);
         self.complete_below(stamp.sequence + 1);
-        Ok(())
+        Ok(slot)
+    }
+
+    /// Has [`TableWriter::take_gone`] tell when the value that this slot holds now is gone.
+    pub fn watch(&mut self, slot: u32) {
+        self.slots[slot as usize].watched = true;
+    }
+
+    /// Sequences of watched values that others have taken the place of, or that had to give way, since this was asked last.
+    pub fn take_gone(&mut self) -> impl Iterator<Item = u64> {
+        self.gone.drain(..)
+    }
+
+    /// Takes away the value of this slot, as if there were no memory for it; whether it is the one with this sequence.
+    pub fn take_away(&mut self, slot: u32, sequence: u64) -> bool {
+        let held = self.slots.get(slot as usize);
+        let is_there = held.is_some_and(|held| held.sequence == sequence && held.key.is_some());
+        if is_there {
+            self.vacate(slot);
+        }
+        is_there
     }
 
     /// For the copy of a table of another host: stores what a reader there was given, into the same slot. A table that is
@@ -282,6 +307,10 @@ impl<S: WordsMut> TableWriter<S> {
         let offset = self.begin(slot, len);
         let content = Content::Value { len, offset };
         let held = &mut self.slots[slot as usize];
+        if held.watched {
+            held.watched = false;
+            self.gone.push(held.sequence);
+        }
         held.sequence = stamp.sequence;
         held.number = stamp.end().unwrap_or(u64::MAX);
         self.complete(slot, Description { stamp, content }, parts);
@@ -328,7 +357,11 @@ impl<S: WordsMut> TableWriter<S> {
     fn vacate(&mut self, slot: u32) {
         self.empty_cells(slot);
         self.recency.remove(slot);
-        if let Some(key) = self.slots[slot as usize].key.take() {
+        let held = &mut self.slots[slot as usize];
+        if std::mem::take(&mut held.watched) {
+            self.gone.push(held.sequence);
+        }
+        if let Some(key) = held.key.take() {
             self.keys.remove(&key);
             self.vacant.push(slot);
         }

@@ -62,6 +62,22 @@ pub fn check_frame(frame: &[u8]) -> u64 {
     number
 }
 
+/// Fills a payload with its number, in each word.
+pub fn fill_words(frame: &mut [u8], number: u64) {
+    for word in frame.as_chunks_mut().0 {
+        *word = number.to_le_bytes();
+    }
+}
+
+/// The number of a payload, in every word of which it has to stand.
+pub fn check_words(frame: &[u8]) -> u64 {
+    let words = frame.as_chunks().0;
+    let number = u64::from_le_bytes(words[0]);
+    let whole = words.iter().all(|word| *word == words[0]);
+    assert!(whole, "frame {number} has words of another");
+    number
+}
+
 /// A payload of so many bytes.
 pub fn frame(number: u64, len: usize) -> Vec<u8> {
     let mut frame = vec![0; len];

@@ -3,6 +3,7 @@
 mod bounded;
 mod doomed;
 mod forking;
+mod frames;
 mod lending;
 mod looker;
 mod many_async;
@@ -53,6 +54,13 @@ pub fn run(role: &str, arguments: &[String], script: &mut Script) {
         ("lender", [address, topic, count, len]) => {
             let (count, len) = (count.parse().unwrap(), len.parse().unwrap());
             lending::lender(address, topic, count, len, script);
+        }
+        ("frames", [address, topic, len]) => {
+            frames::frames(address, topic, len.parse().unwrap(), script);
+        }
+        ("latest-holder", [address, pattern, way, count]) => {
+            let count = count.parse().unwrap();
+            frames::latest_holder(address, pattern, policy(way), count, script);
         }
         ("region-holder", [address, pattern]) => {
             region_holder::region_holder(address, pattern, script);

@@ -8,6 +8,7 @@ use crate::{
 pub mod batch;
 pub mod doorbell;
 pub mod gaps;
+pub mod hint;
 pub mod join;
 pub mod lossy;
 pub mod pool;
@@ -28,7 +29,7 @@ pub struct Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Model; 27] = [
+    pub const ALL: [Model; 31] = [
         Model::new("stream", stream::run),
         Model::new("batch", batch::run),
         Model::new("batch_behind_pad", batch::run_behind_pad),
@@ -56,6 +57,10 @@ impl Model {
         Model::new("pool_hold", pool::run_hold),
         Model::new("pool_hold_reused", pool::run_reused),
         Model::new("pool_left", pool::run_left),
+        Model::new("hint", hint::run),
+        Model::new("hint_read", hint::run_read),
+        Model::new("hint_copied", hint::run_copied),
+        Model::new("hint_table", hint::run_table),
     ];
 
     /// The model of that name.

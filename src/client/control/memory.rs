@@ -56,8 +56,7 @@ pub(super) fn make_writer(
 /// What descriptors go by, where they can: not to another host, and not in a lane that another member of a queue group may
 /// read to its end, who has not got what came before.
 fn make_courier(route: &Route) -> Result<Option<(CargoSender, Descriptor)>, String> {
-    let keeps = !matches!(route.overflow, Overflow::DropOldest | Overflow::Conflate);
-    if route.far || route.queue.is_some() || !keeps {
+    if route.far || route.queue.is_some() {
         return Ok(None);
     }
     let Courier { sender, receiver } = Courier::new().map_err(|error| reason(&error))?;
@@ -121,7 +120,7 @@ fn make_lane(
     let command = WriterCommand::Copy(Box::new(CopyLane {
         lane: route.lane,
         subscriber: route.subscriber_name.as_str().into(),
-        writer,
+        writer: writer.with_cargo(cargo),
         selection: Selection {
             patterns: patterns(route)?,
             excludes: excludes(route)?,
@@ -309,11 +308,12 @@ pub(super) fn make_reader(
         _ if origin != Origin::Own => return Err("lanes of queue groups are rings".into()),
         Medium::LossyRing => {
             let reader = CopyReader::lossy(memory.clone(), area, peer, counters);
-            LaneReader::Copy(Box::new(reader))
+            LaneReader::Copy(Box::new(reader.with_cargo(cargo, port.mark)))
         }
         Medium::Table => {
             let reader = CopyReader::table(memory.clone(), area, peer, counters);
-            LaneReader::Copy(Box::new(reader.map_err(|error| reason(&error))?))
+            let reader = reader.map_err(|error| reason(&error))?;
+            LaneReader::Copy(Box::new(reader.with_cargo(cargo, port.mark)))
         }
         Medium::History => {
             let reader = HistoryReader::new(memory.clone(), area, peer, counters);

@@ -99,7 +99,7 @@ impl Outbound {
                 let room = (&mut self.scratch, self.max_message_bytes);
                 let messages = messages.iter();
                 self.copies
-                    .write(topic, None, stamp.timestamp(), messages, room)?
+                    .write(topic, None, stamp.timestamp(), messages, room, None)?
             }
         };
         delivery.lanes += copied.lanes;

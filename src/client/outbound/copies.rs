@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use crate::lane::{CopyWriter, OwnMedium, Parcel, Peer, PeerCursor};
+use crate::lane::{Block, CopyWriter, OwnMedium, Parcel, Peer, PeerArea, PeerCursor, PoolWriter};
 use crate::message::{Message, Scratch, Timestamp};
+use crate::pool::SegmentId;
 use crate::ring::{Control, Read};
 use crate::sync::Ordering;
 use crate::table::TableWriter;
@@ -19,10 +20,14 @@ use super::PublishError;
 #[derive(Default)]
 pub(super) struct Copies {
     lanes: Slab<CopyLane>,
+    /// Whether messages in the pool are lent to any of them.
+    lends: bool,
     history: Option<History>,
     /// Who is woken for what comes into the history alone: relays, which have nothing else to wake them.
     watchers: Vec<Watcher>,
     parcel: Parcel,
+    /// One that refers to a message in the pool.
+    hint: Parcel,
     /// By topic id.
     topics: Vec<Matched>,
     /// Counts the changes of the lanes, from 1 on.
@@ -138,7 +143,7 @@ impl Copies {
 
     pub(super) fn add(&mut self, lane: CopyLane) {
         self.lanes.insert(lane);
-        self.version += 1;
+        self.changed();
     }
 
     /// A lane takes something else from now on; whether there is such a lane.
@@ -168,6 +173,45 @@ impl Copies {
         }
     }
 
+    /// The subscriber of a lane has said where its words are.
+    pub(super) fn watch_holds(&mut self, lane: LaneId, area: Arc<PeerArea>, pool: &mut PoolWriter) {
+        if let Some(lane) = self.lane_mut(lane) {
+            lane.writer.watch(area, pool);
+        }
+    }
+
+    /// Whether there are lanes to which messages in the pool are lent.
+    #[inline]
+    pub(super) fn lends(&self) -> bool {
+        self.lends
+    }
+
+    /// Whether a message on this topic in the pool would be lent to somebody.
+    pub(super) fn lends_on(&mut self, topic: (u32, u64, &Topic), only: Option<LaneId>) -> bool {
+        let matched = self.matched(topic);
+        let mut lanes = self.topics[matched]
+            .lanes
+            .iter()
+            .map(|&key| &self.lanes[key]);
+        lanes.any(|lane| lane.writer.takes_blocks() && only.is_none_or(|only| only == lane.lane))
+    }
+
+    /// Gives up the oldest messages of each lane that lie in the pool, so many; whether there were any.
+    pub(super) fn give_up(&mut self, messages: usize, pool: &mut PoolWriter) -> bool {
+        let mut gave_up = false;
+        for (_, lane) in &mut self.lanes {
+            gave_up |= lane.writer.give_up(messages, pool);
+        }
+        gave_up
+    }
+
+    /// Tells subscribers of memory that was given up.
+    pub(super) fn retire(&mut self, segments: &[SegmentId]) {
+        for (_, lane) in &mut self.lanes {
+            lane.writer.retire(segments);
+        }
+    }
+
     /// Somebody has answered whose lane is the history.
     pub(super) fn watch(&mut self, lane: LaneId, (cursor, peer): (PeerCursor, Peer)) {
         if self.history.is_some() {
@@ -180,10 +224,19 @@ impl Copies {
         lanes.find(|other| other.lane == lane)
     }
 
-    pub(super) fn remove(&mut self, lane: LaneId) {
+    /// A lane has ended; whether it was here.
+    pub(super) fn remove(&mut self, lane: LaneId) -> bool {
+        let lanes = self.lanes.len();
         self.lanes.retain(|_, other| other.lane != lane);
         self.watchers.retain(|other| other.lane != lane);
+        self.changed();
+        self.lanes.len() < lanes
+    }
+
+    fn changed(&mut self) {
         self.version += 1;
+        let mut lanes = self.lanes.iter();
+        self.lends = lanes.any(|(_, lane)| lane.writer.takes_blocks());
     }
 
     /// Says to all subscribers that nothing more will come.
@@ -217,48 +270,49 @@ impl Copies {
         open.map(|lane| lane.lane).min()
     }
 
-    /// Writes messages that belong together, to one lane only where one is named: what nobody else gets is not kept either.
-    /// On an error nothing was written.
+    /// Writes messages that belong together, to one lane only where one is named: what nobody else gets is not kept either. One
+    /// that lies in the pool is lent to those who can have it. On an error nothing was written.
     #[inline(never)]
     pub(super) fn write<'a, T: Message + ?Sized + 'a>(
         &mut self,
-        (id, generation, topic): (u32, u64, &Topic),
+        topic: (u32, u64, &Topic),
         only: Option<LaneId>,
         stamp: Option<&Timestamp>,
-        messages: impl Iterator<Item = &'a T>,
+        messages: impl Iterator<Item = &'a T> + Clone,
         (scratch, limit): (&mut Scratch, usize),
+        mut pooled: Option<(&Block, &mut PoolWriter)>,
     ) -> Result<Copied, PublishError> {
+        let matched = self.matched(topic);
         let Self {
             lanes,
             history,
             watchers,
             parcel,
+            hint,
             topics,
-            version,
-            hasher,
+            ..
         } = self;
-        if topics.len() <= id as usize {
-            topics.resize(id as usize + 1, Matched::default());
-        }
-        let matched = &mut topics[id as usize];
-        if (matched.generation, matched.version) != (generation, *version) {
-            matched.matching(lanes, topic, hasher);
-            (matched.generation, matched.version) = (generation, *version);
-        }
+        let matched = &topics[matched];
         let mut history = history.as_mut().filter(|_| only.is_none());
         if matched.lanes.is_empty() && history.is_none() {
             return Ok(Copied::default());
         }
-        parcel.begin(id, topic.as_str(), stamp);
-        for message in messages {
-            let len = parcel.push(message, scratch)?;
-            if len > limit {
-                return Err(PublishError::TooLarge { len, limit });
-            }
+        let (id, _, name) = topic;
+        let is_lent = |key: &&usize| pooled.is_some() && lanes[**key].writer.takes_blocks();
+        let mut is_packed =
+            pooled.is_none() || history.is_some() || matched.lanes.iter().any(|key| !is_lent(&key));
+        if is_packed {
+            parcel.begin(id, name.as_str(), stamp);
+            fill(parcel, messages.clone(), scratch, limit)?;
+            let tables = history.iter().map(|history| history.table.longest());
+            let longest = matched.lanes.iter().filter(|key| !is_lent(key));
+            let longest = longest.map(|&key| lanes[key].writer.longest());
+            check_len(parcel, tables.chain(longest))?;
         }
-        let tables = history.iter().map(|history| history.table.longest());
-        let longest = matched.lanes.iter().map(|&key| lanes[key].writer.longest());
-        check_len(parcel, tables.chain(longest))?;
+        if let Some((block, _)) = &pooled {
+            hint.begin(id, name.as_str(), stamp);
+            hint.refer_to(block.chunk());
+        }
 
         if let Some(history) = &mut history {
             history.keep(matched.key, parcel);
@@ -273,13 +327,42 @@ impl Copies {
             }
             let writer = &mut lanes[key].writer;
             // One that has gone is removed by its route's end.
-            if !writer.is_closed() && writer.write(matched.key, parcel).is_ok() {
-                writer.wake();
-                copied.lanes += 1;
-                copied.unattached |= !writer.is_attached();
+            if writer.is_closed() {
+                continue;
             }
+            let lent = pooled.as_mut();
+            if !lent.is_some_and(|(block, pool)| writer.write_block(matched.key, hint, block, pool))
+            {
+                if !is_packed {
+                    parcel.begin(id, name.as_str(), stamp);
+                    // Which cannot fail any more: what lies in the pool is encoded.
+                    fill_late(parcel, messages.clone(), scratch, limit)?;
+                    is_packed = true;
+                }
+                if writer.write(matched.key, parcel).is_err() {
+                    continue;
+                }
+            }
+            writer.wake();
+            copied.lanes += 1;
+            copied.unattached |= !writer.is_attached();
         }
         Ok(copied)
+    }
+
+    /// Finds the lanes that take a topic; where it stands among the topics.
+    #[inline(always)]
+    fn matched(&mut self, (id, generation, topic): (u32, u64, &Topic)) -> usize {
+        let index = id as usize;
+        if self.topics.len() <= index {
+            self.topics.resize(index + 1, Matched::default());
+        }
+        let matched = &mut self.topics[index];
+        if (matched.generation, matched.version) != (generation, self.version) {
+            matched.matching(&self.lanes, topic, &self.hasher);
+            (matched.generation, matched.version) = (generation, self.version);
+        }
+        index
     }
 }
 
@@ -297,6 +380,34 @@ impl History {
         let kept = self.table.store(key, parcel.messages(), &[parcel.bytes()]);
         debug_assert!(kept.is_ok(), "the length was checked");
     }
+}
+
+/// Puts messages into a parcel.
+#[inline(always)]
+fn fill<'a, T: Message + ?Sized + 'a>(
+    parcel: &mut Parcel,
+    messages: impl Iterator<Item = &'a T>,
+    scratch: &mut Scratch,
+    limit: usize,
+) -> Result<(), PublishError> {
+    for message in messages {
+        let len = parcel.push(message, scratch)?;
+        if len > limit {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+    }
+    Ok(())
+}
+
+/// The same for somebody who could not be lent what lies in the pool.
+#[cold]
+fn fill_late<'a, T: Message + ?Sized + 'a>(
+    parcel: &mut Parcel,
+    messages: impl Iterator<Item = &'a T>,
+    scratch: &mut Scratch,
+    limit: usize,
+) -> Result<(), PublishError> {
+    fill(parcel, messages, scratch, limit)
 }
 
 /// Refuses messages that are together too long for one of those who are to get them.

@@ -63,7 +63,8 @@ impl Outbound {
                     self.routes.changed();
                 }
                 WriterCommand::Join(newcomer) => self.join(*newcomer),
-                WriterCommand::Copy(lane) => {
+                WriterCommand::Copy(mut lane) => {
+                    lane.writer.join_pool(&mut self.pool);
                     self.copies.add(*lane);
                     self.routes.changed();
                 }
@@ -86,6 +87,8 @@ impl Outbound {
                     let cursor = area.cursor();
                     if let Some(key) = self.key_of(lane) {
                         self.lanes[key].writer.watch(area, &mut self.pool);
+                    } else {
+                        self.copies.watch_holds(lane, area, &mut self.pool);
                     }
                     for (_, other) in &mut self.lanes {
                         other.writer.attach_leaver(lane, &cursor);
@@ -117,7 +120,9 @@ impl Outbound {
 
     /// A lane has ended.
     pub(super) fn part_from(&mut self, lane: LaneId, reads_on: ReadsOn) {
-        self.copies.remove(lane);
+        if self.copies.remove(lane) {
+            self.pool.tidy();
+        }
         if let Some(key) = self.key_of(lane) {
             self.part_from_member(key, lane, reads_on);
         }

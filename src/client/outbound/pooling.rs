@@ -36,7 +36,15 @@ impl Outbound {
     }
 
     fn lend(&mut self, len: usize, align: u64) -> Result<RawLoan, PoolError> {
-        let loan = self.pool.loan(len, align);
+        let mut loan = self.pool.loan(len, align);
+        let mut messages = 1;
+        // More and more: one by one would take long where many lie in the way.
+        while matches!(loan, Err(PoolError::Limit { .. } | PoolError::Segments(_)))
+            && self.copies.give_up(messages, &mut self.pool)
+        {
+            loan = self.pool.loan(len, align);
+            messages *= 2;
+        }
         self.tell_retired();
         loan
     }
@@ -79,6 +87,8 @@ impl Outbound {
     pub(in crate::client) fn shrink_pool(&mut self) -> u64 {
         if !self.mark.is_forked() {
             self.take_news();
+            // Nothing, but what was given up is told.
+            self.copies.give_up(0, &mut self.pool);
             self.pool.shrink(Idle::All);
             self.tell_retired();
         }
@@ -112,18 +122,22 @@ impl Outbound {
             .topics
             .slot(id, self.routes.version, taking(&self.lanes));
         let takes = |key: &usize| self.lanes[*key].writer.takes_blocks();
-        let takes = match to {
-            To::Rest(served) => slot.lanes[served as usize..].iter().any(takes),
-            To::One(key) => takes(&key),
-            To::Copy(_) => false,
+        let topic = (id, slot.generation(), slot.topic());
+        let (keeps, gives_way) = match to {
+            To::Rest(served) => (
+                slot.lanes[served as usize..].iter().any(takes),
+                self.copies.lends_on(topic, None),
+            ),
+            To::One(key) => (takes(&key), false),
+            To::Copy(lane) => (false, self.copies.lends_on(topic, Some(lane))),
         };
-        if !takes {
+        if !keeps && !gives_way {
             return copies(self);
         }
         let mut loan = match self.lend(len, align_of_payload::<T>()) {
             Ok(loan) => loan,
-            // As long as every ring can take it.
-            Err(_) if len + PRELUDE_BYTES <= self.max_batch_bytes => return copies(self),
+            // As long as every ring can take it, as those do in which older messages give way.
+            Err(_) if !keeps || len + PRELUDE_BYTES <= self.max_batch_bytes => return copies(self),
             Err(error) => return Err(PublishError::Pool(error)),
         };
         match message.encode(&mut loan, &mut self.scratch) {
@@ -167,6 +181,7 @@ impl Outbound {
             for (_, lane) in &mut self.lanes {
                 lane.writer.retire(&segments);
             }
+            self.copies.retire(&segments);
         }
     }
 }

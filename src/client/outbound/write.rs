@@ -103,12 +103,15 @@ impl Outbound {
         };
         let limit = self.max_message_bytes;
         let up_to = match way {
-            Way::Any if !keys.is_empty() => self.copied_up_to,
+            Way::Any if !keys.is_empty() || self.copies.lends() => self.copied_up_to,
             _ => limit,
         };
         let asks_first = patience == Patience::None && !(keys.is_empty() && groups.is_empty());
         if asks_first || up_to < limit && !self.copies.is_empty() {
-            let len = message.encoded_len(&mut self.scratch)?;
+            let len = match T::ENCODED_LEN {
+                Some(len) => len,
+                None => message.encoded_len(&mut self.scratch)?,
+            };
             if len > up_to {
                 return self.write_long(id, message, len, patience, to, stamp);
             }
@@ -142,9 +145,13 @@ impl Outbound {
             let topic = (id, slot.generation(), slot.topic());
             let room = (&mut self.scratch, limit);
             let messages = std::iter::once(message);
-            let copied = self
-                .copies
-                .write(topic, only, stamp.timestamp(), messages, room)?;
+            let pooled = match way {
+                Way::Pool(block) => Some((block, &mut self.pool)),
+                Way::Any | Way::Copies => None,
+            };
+            let copied =
+                self.copies
+                    .write(topic, only, stamp.timestamp(), messages, room, pooled)?;
             delivery.lanes += copied.lanes;
             unattached = copied.unattached;
         }

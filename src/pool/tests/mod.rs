@@ -167,6 +167,132 @@ fn what_a_dead_reader_had_is_free_whatever_its_slots_say() {
     assert!(pool.is_empty());
 }
 
+/// A ring with so many chunks of a mebibyte, whose records end at 48, 96 and so on.
+fn pushed(pool: &mut Grown, ring: &RingKey, chunks: u64) -> Vec<Place> {
+    let mut push = |number| {
+        let chunk = pool.allocate(MIB).unwrap();
+        pool.0.push(ring, chunk.key, 48 * number);
+        pool.0.settle(chunk.key);
+        chunk.place
+    };
+    (1..=chunks).map(&mut push).collect()
+}
+
+#[test]
+fn what_is_given_up_is_free_unless_it_is_held() {
+    let mut pool = Grown::new(64 * MIB);
+    let (ring, reader) = pool.ring();
+    let holds = Holds::new(reader.clone());
+    let places = pushed(&mut pool, &ring, 3);
+    let slot = holds.take(places[0]).unwrap();
+    pool.0.give_up(&ring, 96);
+    let [first, second] = [(); 2].map(|()| pool.allocate(MIB).unwrap());
+    assert!([first.place, second.place].contains(&places[1]));
+    assert!(![first.place, second.place].contains(&places[0]));
+    for chunk in [first, second] {
+        pool.0.settle(chunk.key);
+    }
+    holds.release(slot);
+    assert!(!pool.is_empty());
+    // The newest is given up by nobody, so it is read.
+    assert_eq!(pool.0.oldest(&ring), None);
+    reader.read_up_to(144);
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn what_is_given_up_of_a_reader_that_is_not_known_is_not_free() {
+    let mut pool = Grown::new(64 * MIB);
+    let (ring, reader) = (pool.0.add_ring(), HeapReader::default());
+    let number = pool.0.add_reader(&ring, reader.clone());
+    let places = pushed(&mut pool, &ring, 2);
+    // It may have found this before it was heard of.
+    let holds = Holds::new(reader.clone());
+    let slot = holds.take(places[0]).unwrap();
+    pool.0.give_up(&ring, 48);
+    // More than there is room for in the first segment.
+    let others = [(); 4].map(|()| pool.allocate(MIB).unwrap());
+    assert!(!others.iter().any(|other| places.contains(&other.place)));
+    for other in others {
+        pool.0.settle(other.key);
+    }
+    pool.0.watch(&ring, number, reader.clone());
+    reader.read_up_to(96);
+    assert!(!pool.is_empty());
+    holds.release(slot);
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn what_was_given_up_of_a_reader_that_died_before_it_was_heard_of_is_free() {
+    let mut pool = Grown::new(64 * MIB);
+    let (ring, reader) = (pool.0.add_ring(), HeapReader::default());
+    pool.0.add_reader(&ring, reader.clone());
+    pushed(&mut pool, &ring, 2);
+    pool.0.give_up(&ring, 48);
+    drop(ring);
+    assert!(!pool.is_empty());
+    reader.exit();
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn records_are_given_up_one_by_one_in_any_order() {
+    let mut pool = Grown::new(64 * MIB);
+    let (ring, reader) = pool.ring();
+    let holds = Holds::new(reader.clone());
+    let places = pushed(&mut pool, &ring, 4);
+    let slot = holds.take(places[1]).unwrap();
+    // One with which no chunk goes, or no more, is none.
+    for end in [96, 144, 100, 144] {
+        pool.0.give_up_one(&ring, end);
+    }
+    let other = pool.allocate(MIB).unwrap();
+    assert_eq!(other.place, places[2]);
+    pool.0.settle(other.key);
+    assert_eq!(pool.0.oldest(&ring), Some(48));
+    pool.0.give_up_one(&ring, 48);
+    assert_eq!(pool.0.oldest(&ring), None);
+    reader.read_up_to(192);
+    assert!(!pool.is_empty());
+    holds.release(slot);
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn the_oldest_is_to_be_given_up_where_there_is_too_much_and_never_the_newest() {
+    let mut pool = Grown::new(30 * MIB);
+    let (ring, reader) = pool.ring();
+    pushed(&mut pool, &ring, 4);
+    assert_eq!(pool.0.oldest(&ring), Some(48));
+    assert_eq!(pool.0.excess(&ring, 4 * MIB), None);
+    // What was read is not in the way.
+    reader.read_up_to(48);
+    assert_eq!(pool.0.excess(&ring, 3 * MIB), None);
+    assert_eq!(pool.0.excess(&ring, 2 * MIB), Some(96));
+    pool.0.give_up(&ring, 96);
+    assert_eq!(pool.0.excess(&ring, 2 * MIB), None);
+    assert_eq!(pool.0.excess(&ring, 0), Some(144));
+    pool.0.give_up(&ring, 144);
+    assert_eq!(pool.0.excess(&ring, 0), None);
+}
+
+#[test]
+fn more_is_lent_as_long_as_what_is_held_leaves_room_in_the_share() {
+    let mut pool = Grown::new(20 * MIB);
+    let (ring, reader) = pool.ring();
+    let holds = Holds::new(reader.clone());
+    let places = pushed(&mut pool, &ring, 12);
+    // Its share is ten: what it has not got is in nobody's way.
+    assert!(pool.0.may_lend(&ring, 15 * MIB));
+    let slots: Vec<_> = places[..9].iter().map(|place| holds.take(*place)).collect();
+    pool.0.give_up(&ring, 48 * 11);
+    assert!(pool.0.may_lend(&ring, MIB) && !pool.0.may_lend(&ring, MIB + 1));
+    assert_eq!(pool.0.excess(&ring, 2 * MIB), None);
+    holds.release(slots[4].unwrap());
+    assert!(pool.0.may_lend(&ring, 2 * MIB) && !pool.0.may_lend(&ring, 2 * MIB + 1));
+}
+
 #[test]
 fn there_are_so_many_holds_and_no_more() {
     let mut pool = Grown::new(64 * MIB);

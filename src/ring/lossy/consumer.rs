@@ -14,6 +14,8 @@ pub struct LossyConsumer<S, C> {
     cursor: C,
     /// The next record to look at.
     position: Position,
+    /// The record that was found last.
+    found: Position,
     /// What the cursor word holds.
     published: Position,
 }
@@ -44,6 +46,7 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
             storage,
             cursor,
             position: Position(0),
+            found: Position(0),
             published: Position(0),
         }
     }
@@ -71,6 +74,8 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
     /// [`Violation`]: the producer broke the format; the lane cannot be read further.
     #[inline]
     pub fn poll(&mut self, out: &mut impl Buffer) -> Result<Option<u64>, Violation> {
+        // Not sooner: what the record before refers to is read, or in a hold slot, by now.
+        self.publish_if_due();
         for _ in 0..MOST_LOOKS {
             let found = self.look(out);
             let look_again = match found {
@@ -84,6 +89,7 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
             }
             match found? {
                 Found::Message { number, end } => {
+                    self.found = self.position;
                     self.advance_to(end);
                     return Ok(Some(number));
                 }
@@ -93,6 +99,21 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
         }
         out.lend(0);
         Ok(None)
+    }
+
+    /// Whether the producer has not given up the record that the last [`poll`](Self::poll) has found. To be asked behind a store to a
+    /// hold slot that names what the record refers to: if so, that is the reader's until it releases the slot. Or behind a copy
+    /// of that: if so, the copy is whole.
+    pub fn stands(&self) -> bool {
+        // Between the store to the slot, or the loads of the copy, and the load below. Partner: the fence in `Ring::look` of the
+        // pool, between raising `Intent` and looking at the slots: either the producer sees the slot, or we see `Intent`.
+        if Site::HintFence.holds() {
+            fence(Ordering::SeqCst);
+        }
+        let intent = self.storage.control(Control::Intent);
+        // Relaxed: by the fence.
+        let given_up = self.given_up(intent.load(Ordering::Relaxed));
+        self.found.0 >= given_up || !Site::HintLookAgain.holds()
     }
 
     /// Whether a [`poll`](Self::poll) would find something.
@@ -107,7 +128,8 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
         self.load_commit_word() == 0 && !self.is_overtaken()
     }
 
-    /// Tells the producer how far everything is read or missed. [`poll`](Self::poll) does it by itself each eighth of the ring.
+    /// Tells the producer how far everything is read or missed. [`poll`](Self::poll) does it by itself each eighth of the ring, of
+    /// what it has found before.
     #[inline]
     pub fn publish(&mut self) -> Published {
         publish_cursor(&self.cursor, &mut self.published, self.position)
@@ -193,7 +215,14 @@ impl<S: Read, C: Cursor> LossyConsumer<S, C> {
     #[inline(always)]
     fn advance_to(&mut self, end: Position) {
         self.position = end;
-        if end.0 - self.published.0 >= self.storage.capacity() as u64 / 8 {
+        if !Site::HintBeforeCursor.holds() {
+            self.publish_if_due();
+        }
+    }
+
+    #[inline(always)]
+    fn publish_if_due(&mut self) {
+        if self.position.0 - self.published.0 >= self.storage.capacity() as u64 / 8 {
             let _ = self.publish();
         }
     }

@@ -97,6 +97,19 @@ impl<S: Write> LossyProducer<S> {
         Ok(())
     }
 
+    /// Records that begin below this are given up: whoever looks at them finds that out.
+    pub fn given_up(&self) -> Position {
+        Position(self.intent.0 - self.storage.capacity() as u64)
+    }
+
+    /// Gives up all records that end at `end`, which is where one does, or before; never the newest one.
+    pub fn give_up(&mut self, end: Position) {
+        let end = end.min(self.newest);
+        if end > self.given_up() {
+            self.raise_to(Position(end.0 + self.storage.capacity() as u64));
+        }
+    }
+
     /// Says that nothing more will come, and why. Of a ring that a relay writes, that it does so stays known.
     pub fn close(&self, ending: Ending) {
         // Relaxed: our own word.
@@ -152,7 +165,12 @@ impl<S: Write> LossyProducer<S> {
         let ahead = (capacity / AHEAD_PARTS) as u64;
         let most = self.newest.0 + capacity as u64;
         debug_assert!(needed.0 <= most);
-        self.intent = Position(most.min(needed.0 + ahead));
+        self.raise_to(Position(most.min(needed.0 + ahead)));
+    }
+
+    fn raise_to(&mut self, intent: Position) {
+        let capacity = self.storage.capacity();
+        self.intent = intent;
         while self.oldest.0 + (capacity as u64) < self.intent.0 {
             // Relaxed: our own word, of a record that is still whole.
             let word = self.word_at(self.oldest).load(Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! What a table on the heap must do.
 
 mod bytes;
+mod hints;
 mod hostile;
 mod model;
 mod stress;
@@ -175,7 +176,9 @@ fn what_is_seen_rises_though_there_is_always_more() {
         cells: 2,
     };
     let (mut writer, mut reader) = ends(128 << 10, shape);
-    let mut store = |key| writer.store(key, 1, &[&[0; 8]]).unwrap();
+    let mut store = |key| {
+        let _slot = writer.store(key, 1, &[&[0; 8]]).unwrap();
+    };
     (0..200).for_each(&mut store);
     let before = reader.sequence();
     for key in (0..200).cycle().take(450) {

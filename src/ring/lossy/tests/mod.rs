@@ -133,7 +133,7 @@ fn a_reader_overtaken_by_whole_laps_does_not_take_a_0_for_the_end() {
 }
 
 #[test]
-fn the_cursor_moves_each_eighth_of_the_ring_and_on_demand() {
+fn the_cursor_moves_each_eighth_of_the_ring_behind_what_was_found_before_and_on_demand() {
     let (mut producer, mut reader) = ends(1024);
     for number in 0..5 {
         producer.append(number, &[&payload(number, 16)]).unwrap();
@@ -142,10 +142,36 @@ fn the_cursor_moves_each_eighth_of_the_ring_and_on_demand() {
     while take(&mut reader).is_some() {
         cursors.push(reader.cursor().word().load(Ordering::Relaxed));
     }
-    assert_eq!(cursors, [0, 0, 0, 128, 128]);
+    assert_eq!(cursors, [0, 0, 0, 0, 128]);
     assert_eq!(reader.publish(), Published::Moved);
     assert_eq!(reader.cursor().word().load(Ordering::Relaxed), 160);
     assert_eq!(reader.publish(), Published::Unchanged);
+}
+
+#[test]
+fn what_is_given_up_stands_no_more_and_the_newest_is_never_given_up() {
+    let (mut producer, mut reader) = ends(1024);
+    for number in 0..4 {
+        producer.append(number, &[&payload(number, 16)]).unwrap();
+    }
+    assert_eq!(take(&mut reader).unwrap().0, 0);
+    assert!(reader.stands());
+    producer.give_up(Position(0));
+    assert!(reader.stands());
+    // To the end of the first.
+    producer.give_up(Position(32));
+    assert!(!reader.stands());
+    assert_eq!(take(&mut reader).unwrap().0, 1);
+    assert!(reader.stands());
+    producer.give_up(producer.committed());
+    assert_eq!(producer.given_up(), Position(96));
+    assert!(!reader.stands());
+    assert_eq!(take(&mut reader).unwrap().0, 3);
+    assert!(reader.stands());
+    // Nothing is taken back.
+    producer.give_up(Position(32));
+    assert_eq!(producer.given_up(), Position(96));
+    assert_eq!(take(&mut reader), None);
 }
 
 #[test]

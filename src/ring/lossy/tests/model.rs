@@ -77,29 +77,20 @@ impl Naive {
     }
 
     fn take(&mut self) -> Option<(u64, Vec<u8>)> {
+        // What was found before is read by now.
+        if self.position - self.cursor >= CAPACITY as u64 / 8 {
+            self.cursor = self.position;
+        }
         let passed: Vec<_> = self
             .queue
             .iter()
             .filter(|entry| entry.0 >= self.position)
             .collect();
-        // It stops at the oldest if it was overtaken, at a pad's end, at the record's end: an eighth further each time, the
-        // cursor follows.
-        let mut stops = Vec::new();
-        if self.position < self.given_up {
-            stops.push(passed[0].0);
-        }
-        for (_, end, number) in passed {
-            stops.push(*end);
-            if number.is_some() {
-                break;
-            }
-        }
         let next = self.next();
-        for stop in stops {
-            self.position = stop;
-            if stop - self.cursor >= CAPACITY as u64 / 8 {
-                self.cursor = stop;
-            }
+        // Over pads to the record's end, or to where the next record will be.
+        let record = passed.iter().position(|(_, _, number)| number.is_some());
+        if let Some((_, end, _)) = record.map(|index| passed[index]).or(passed.last().copied()) {
+            self.position = *end;
         }
         next.map(|(number, _)| (number, payload(number, self.lens[number as usize])))
     }
