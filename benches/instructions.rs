@@ -130,17 +130,17 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 #[library_benchmark]
 #[bench::one_lane(args = (1), setup = bus, config = at_most(150))]
 #[bench::four_lanes(args = (4), setup = bus, config = at_most(230))]
-#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1438))]
-#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1219))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1093))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1368))]
+#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1427))]
+#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1205))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1100))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1388))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
 }
 
 #[library_benchmark]
-#[bench::of_32(args = (1), setup = bus, config = at_most(82))]
+#[bench::of_32(args = (1), setup = bus, config = at_most(87))]
 fn publish_1000_in_batches(mut bus: Bus) -> Bus {
     let quotes = vec![bus.quote.clone(); BATCH];
     for _ in 0..COUNT / BATCH {
@@ -177,8 +177,8 @@ fn poll_1000(mut bus: Bus) -> Bus {
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
 #[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(250))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1925))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(4060))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(2010))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(3723))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         bus.quote.number = number as u64;
