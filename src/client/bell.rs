@@ -40,8 +40,8 @@ impl HandleBell {
     }
 
     /// As [`BellReceiver::wait_briefly`].
-    pub(super) fn wait_briefly(&self) -> io::Result<Wait> {
-        self.receiver.wait_briefly()
+    pub(super) fn wait_briefly(&self, least: Duration) -> io::Result<Wait> {
+        self.receiver.wait_briefly(least)
     }
 
     /// As [`BellReceiver::drain`].

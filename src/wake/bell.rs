@@ -89,17 +89,21 @@ impl BellReceiver {
         }
     }
 
-    /// Blocks until the bell is rung, for a few milliseconds at the longest, a time that is no other's to choose: a sleep by it
-    /// costs one system call, and no timer of its own. Takes one token; there may be more.
+    /// Blocks until the bell is rung, or a signal comes, for a few milliseconds at the longest, but not less than `least`, unless that is
+    /// longer: a sleep by it costs one system call, and no timer of its own. Takes one token; there may be more.
     ///
     /// # Errors
     /// Those of `recv(2)`: no memory.
-    pub fn wait_briefly(&self) -> io::Result<Wait> {
+    pub fn wait_briefly(&self, least: Duration) -> io::Result<Wait> {
+        let began = Instant::now();
         let mut token = [0; 1];
         match recv(self.0.as_raw_fd(), &mut token, MsgFlags::empty()) {
-            // After a signal it may have been too brief: no more than that.
             Ok(_) | Err(Errno::EINTR) => Ok(Wait::Rung),
-            Err(Errno::EAGAIN) => Ok(Wait::TimedOut),
+            Err(Errno::EAGAIN) => match least.saturating_sub(began.elapsed()) {
+                Duration::ZERO => Ok(Wait::TimedOut),
+                // Whoever was lent the descriptor has made it one that does not block.
+                left => self.wait(Some(left)),
+            },
             Err(error) => Err(error.into()),
         }
     }
@@ -196,6 +200,7 @@ mod tests {
     use super::*;
 
     const NOW: Option<Duration> = Some(Duration::ZERO);
+    const SETTLED: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_bell_remembers_that_it_was_rung() {
@@ -206,6 +211,21 @@ mod tests {
         assert_eq!(receiver.wait(None).unwrap(), Wait::Rung);
         receiver.drain();
         assert_eq!(receiver.wait(NOW).unwrap(), Wait::TimedOut);
+    }
+
+    #[test]
+    fn a_brief_wait_takes_the_token_and_is_no_briefer_than_asked_for() {
+        let Bell { receiver, sender } = Bell::new().unwrap();
+        sender.ring();
+        assert_eq!(receiver.wait_briefly(SETTLED).unwrap(), Wait::Rung);
+        assert_eq!(receiver.wait(NOW).unwrap(), Wait::TimedOut);
+        for does_block in [true, false] {
+            let lent = UnixDatagram::from(receiver.0.try_clone().unwrap());
+            lent.set_nonblocking(!does_block).unwrap();
+            let began = Instant::now();
+            assert_eq!(receiver.wait_briefly(SETTLED).unwrap(), Wait::TimedOut);
+            assert!(began.elapsed() >= SETTLED);
+        }
     }
 
     #[test]

@@ -224,8 +224,7 @@ impl Inbound {
         if self.is_disturbed() || self.lanes.is_empty() {
             return false;
         }
-        let dry = |lane: &InLane| lane.behind.is_some() || lane.reader.is_dry();
-        if !self.lanes.iter().all(dry) {
+        if !self.are_dry() {
             return false;
         }
         let times = self.dry;
@@ -235,6 +234,13 @@ impl Inbound {
             self.sleepers.look_twice();
         }
         rests
+    }
+
+    /// Whether nothing stands next in any lane.
+    #[inline]
+    fn are_dry(&self) -> bool {
+        let dry = |lane: &InLane| lane.behind.is_some() || lane.reader.is_dry();
+        self.lanes.iter().all(dry)
     }
 
     /// Whether something besides the rings wants to be looked at.

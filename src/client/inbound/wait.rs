@@ -46,16 +46,13 @@ impl Inbound {
     /// Begins a wait: whether a message came meanwhile. Looks a few times, and rests before, if they come in a stream.
     #[inline(never)]
     pub(in crate::client) fn linger(&mut self) -> bool {
-        if self.wait == Wait::Park || self.is_disturbed() {
+        if self.wait == Wait::Park || self.is_disturbed() || !self.are_dry() {
             return false;
         }
         self.look_at_pace();
-        self.lanes.get(self.turn).is_some_and(|lane| {
-            lane.behind.is_none()
-                && (0..FIRST_LOOKS).any(|_| {
-                    self.pace.look();
-                    !lane.reader.is_dry()
-                })
+        (0..FIRST_LOOKS).any(|_| {
+            self.pace.look();
+            !self.are_dry()
         })
     }
 
@@ -166,7 +163,7 @@ impl Inbound {
         let mut left = timeout;
         if self.sleepers.do_look_twice() {
             if timeout.is_none_or(|timeout| timeout >= LONG) {
-                if self.bell.wait_briefly()? == Woken::Rung {
+                if self.bell.wait_briefly(SETTLE)? == Woken::Rung {
                     return Ok(Token::Taken);
                 }
             } else {
