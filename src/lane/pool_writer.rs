@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::pool::{
     Allocated, CHUNK_ALIGN_BYTES, Idle, Pool, Presence, RingKey, SegmentId, Shortage,
@@ -18,8 +19,10 @@ pub struct PoolWriter {
     options: SegmentOptions,
     /// What the next loan is likely to be.
     next: Option<NextLoan>,
-    /// Chunks that were given since idle segments were looked for.
+    /// Chunks that were given since the clock was looked at.
     given: u32,
+    /// When idle segments were looked for.
+    looked: Instant,
     /// Segments that were given up and that lanes may not know yet of.
     retired: Vec<SegmentId>,
 }
@@ -90,6 +93,7 @@ impl PoolWriter {
             options,
             next: None,
             given: 0,
+            looked: Instant::now(),
             retired: Vec::new(),
         }
     }
@@ -98,7 +102,11 @@ impl PoolWriter {
     pub fn loan(&mut self, len: usize, align: u64) -> Result<RawLoan, PoolError> {
         self.given += 1;
         if self.given >= LOANS_PER_LOOK {
-            self.shrink(Idle::Stale);
+            self.given = 0;
+            if self.looked.elapsed() >= STALE_AFTER {
+                self.looked = Instant::now();
+                self.shrink(Idle::Stale);
+            }
         }
         let align = align.max(CHUNK_ALIGN_BYTES);
         if let Some(loan) = self.take_prepared(len, align) {
@@ -336,5 +344,9 @@ impl PoolLane {
     }
 }
 
-/// How many chunks are given before segments that none of them lies in are given up.
+/// How many chunks are given between two looks at the clock.
 const LOANS_PER_LOOK: u32 = 64;
+/// A segment that was not used for as long, or for twice that, is given up. A burst of a stream must not have one made anew:
+/// with a look each 64 chunks 1 MiB of which a line is touched went at 70,000 a second, for the memory of the second segment was given
+/// back, and cleared, again and again.
+const STALE_AFTER: Duration = Duration::from_secs(1);
