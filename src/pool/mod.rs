@@ -88,20 +88,19 @@ impl<W: Watch, P: Presence> Pool<W, P> {
     /// What is needed before the next try: as a rule a segment, see [`Pool::plan`].
     pub fn allocate(&mut self, len: u64, align: u64) -> Option<Allocated> {
         let part = self.find(len, align)?;
-        let place = part.place;
-        let key = self.ledger.open(part);
-        Some(Allocated { place, key })
+        Some(self.open(part))
     }
 
     /// The same, as far as it costs no system call and no more memory in use.
     pub fn allocate_soon(&mut self, len: u64, align: u64) -> Option<Allocated> {
-        let part = self.space.allocate(len, align).or_else(|| {
-            self.reclaim();
-            self.space.allocate(len, align)
-        })?;
+        let part = self.find_soon(len, align)?;
+        Some(self.open(part))
+    }
+
+    fn open(&mut self, part: Part) -> Allocated {
         let place = part.place;
         let key = self.ledger.open(part);
-        Some(Allocated { place, key })
+        Allocated { place, key }
     }
 
     /// The segment that has to be added before so much memory is found.
@@ -226,20 +225,23 @@ impl<W: Watch, P: Presence> Pool<W, P> {
     }
 
     fn find(&mut self, len: u64, align: u64) -> Option<Part> {
-        if let Some(part) = self.space.allocate(len, align) {
+        if let Some(part) = self.find_soon(len, align) {
             return Some(part);
         }
-        self.reclaim();
-        loop {
+        while self.space.use_more() {
             if let Some(part) = self.space.allocate(len, align) {
                 return Some(part);
-            }
-            if !self.space.use_more() {
-                break;
             }
         }
         self.reclaim_of_gone();
         self.space.allocate(len, align)
+    }
+
+    fn find_soon(&mut self, len: u64, align: u64) -> Option<Part> {
+        self.space.allocate(len, align).or_else(|| {
+            self.reclaim();
+            self.space.allocate(len, align)
+        })
     }
 
     fn share(&self) -> u64 {
