@@ -151,19 +151,25 @@ fn b2_what_is_held_stays_while_thousands_of_frames_go_by() {
     }
 }
 
+/// A process that holds so many frames of a publisher.
+fn held_elsewhere(bus: &Bus, way: &str, frames: u32) -> (Peer, Publisher<Bytes>) {
+    let mut holder = bus.peer("latest-holder", &["frames/a", way, &frames.to_string()]);
+    holder.expect("open");
+    let mut publisher = frame_publisher(bus, 64);
+    let mut number = 0;
+    eventually("frames are held", || {
+        lend(&mut publisher, number, MIB);
+        number += 1;
+        holder.next_line().is_some_and(|line| line == "held")
+    });
+    (holder, publisher)
+}
+
 #[test]
 fn b2_memory_comes_back_of_a_subscriber_that_is_killed_while_it_holds_frames() {
     for way in GIVING_WAY {
         let bus = Bus::start(Transport::Unix);
-        let mut holder = bus.peer("latest-holder", &["frames/a", way, "5"]);
-        holder.expect("open");
-        let mut publisher = frame_publisher(&bus, 64);
-        let mut number = 0;
-        eventually("frames are held", || {
-            lend(&mut publisher, number, MIB);
-            number += 1;
-            holder.next_line().is_some_and(|line| line == "held")
-        });
+        let (mut holder, mut publisher) = held_elsewhere(&bus, way, 5);
         for number in 0..20 {
             lend(&mut publisher, number, MIB);
         }
@@ -177,15 +183,7 @@ fn b2_memory_comes_back_of_a_subscriber_that_is_killed_while_it_holds_frames() {
 fn b2_who_looks_forgets_memory_that_its_publisher_has_given_up() {
     for way in GIVING_WAY {
         let bus = Bus::start(Transport::Unix);
-        let mut holder = bus.peer("latest-holder", &["frames/a", way, "3"]);
-        holder.expect("open");
-        let mut publisher = frame_publisher(&bus, 64);
-        let mut number = 0;
-        eventually("frames are held", || {
-            lend(&mut publisher, number, MIB);
-            number += 1;
-            holder.next_line().is_some_and(|line| line == "held")
-        });
+        let (mut holder, mut publisher) = held_elsewhere(&bus, way, 3);
         let mut segments = |what| {
             holder.tell(what);
             holder.line().parse::<usize>().unwrap()
