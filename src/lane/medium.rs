@@ -6,6 +6,7 @@
 //! write now are accessed as atomics only.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -214,10 +215,42 @@ impl Memory for PeerMedium {
     }
 }
 
-impl ring::Write for OwnMedium {
+/// A ring that this process writes, while that is kept by somebody.
+#[derive(Clone, Copy)]
+pub struct OwnCells<'a> {
+    view: View,
+    _kept: PhantomData<&'a OwnMedium>,
+}
+
+/// What this process writes.
+trait OwnMemory: Memory {}
+
+impl OwnMemory for OwnMedium {}
+impl OwnMemory for OwnCells<'_> {}
+
+impl Memory for OwnCells<'_> {
+    #[inline(always)]
+    fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl ring::Cells for OwnMedium {
+    type Cells<'a> = OwnCells<'a>;
+
+    #[inline(always)]
+    fn cells(&self) -> OwnCells<'_> {
+        OwnCells {
+            view: self.view,
+            _kept: PhantomData,
+        }
+    }
+}
+
+impl<M: OwnMemory> ring::Write for M {
     #[inline(always)]
     fn store_detail(&self, offset: usize, detail: u64) {
-        self.view
+        self.view()
             .ring_word(offset + 8)
             .store(detail, Ordering::Relaxed);
     }
@@ -227,15 +260,16 @@ impl ring::Write for OwnMedium {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; it reads and writes nothing, and does not fault. Processors that do not know it pass over it.
         unsafe {
-            std::arch::asm!("prefetchw [{} + {}]", in(reg) self.view.ring.as_ptr(), in(reg) offset, options(nostack, preserves_flags));
+            std::arch::asm!("prefetchw [{} + {}]", in(reg) self.view().ring.as_ptr(), in(reg) offset, options(nostack, preserves_flags));
         }
     }
 
     #[inline]
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset <= self.view.capacity && bytes.len() <= self.view.capacity - offset);
+        let View { ring, capacity, .. } = *self.view();
+        assert!(offset <= capacity && bytes.len() <= capacity - offset);
         // SAFETY: in bounds.
-        let start = unsafe { self.view.ring.add(offset) };
+        let start = unsafe { ring.add(offset) };
         // SAFETY: in bounds; the record is not committed, so no reader looks here, and `bytes` lies elsewhere, for a
         // ring is never copied into itself.
         unsafe {
@@ -260,6 +294,14 @@ impl table::WordsMut for OwnMedium {}
 
 // SAFETY: `ring` starts a page-aligned part of one mapping, `capacity` bytes long, writable, and kept by `segment`.
 unsafe impl ring::InPlace for OwnMedium {
+    #[inline(always)]
+    fn address(&self, offset: usize) -> *mut u8 {
+        self.view.ring.as_ptr().wrapping_add(offset)
+    }
+}
+
+// SAFETY: as above; kept by whoever has lent it.
+unsafe impl ring::InPlace for OwnCells<'_> {
     #[inline(always)]
     fn address(&self, offset: usize) -> *mut u8 {
         self.view.ring.as_ptr().wrapping_add(offset)

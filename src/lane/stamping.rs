@@ -2,7 +2,7 @@
 
 use crate::message::{EncodeError, Timestamp};
 use crate::pool::Chunk;
-use crate::ring::{Kind, NoRoom, Producer};
+use crate::ring::{Fill, Kind, NoRoom, Producer};
 
 use super::{OwnMedium, PeerCursor, TopicRef};
 
@@ -102,17 +102,29 @@ impl<'a> TopicRef<'a> {
     }
 }
 
-impl<S: Stamp> TopicRef<'_, S> {
-    /// Writes the prefix, then whatever `encode` writes; gives the length of both.
+/// What writes a message with its prefix.
+pub(super) struct Stamped<S, F> {
+    stamp: S,
+    encode: F,
+}
+
+impl<S: Stamp, F: Fill<EncodeError>> Fill<EncodeError> for Stamped<S, F> {
     #[inline(always)]
-    pub(super) fn fill(
-        &self,
-        payload: &mut [u8],
-        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
-    ) -> Result<usize, EncodeError> {
+    fn fill(self, payload: &mut [u8]) -> Result<usize, EncodeError> {
         match self.stamp.write(payload) {
-            Some(rest) => Ok(S::PREFIX_BYTES + encode(rest)?),
+            Some(rest) => Ok(S::PREFIX_BYTES + self.encode.fill(rest)?),
             None => Err(EncodeError::NoRoom { room_bytes: 0 }),
+        }
+    }
+}
+
+impl<S: Stamp> TopicRef<'_, S> {
+    /// The prefix, then whatever `encode` writes; the length is that of both.
+    #[inline(always)]
+    pub(super) fn before<F>(&self, encode: F) -> Stamped<S, F> {
+        Stamped {
+            stamp: self.stamp,
+            encode,
         }
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::counters::LaneSlot;
 use crate::message::{EncodeError, EncodedBytes, Message, Scratch, Timestamp};
 use crate::ring::{
-    DropCause, DropCounts, Ending, Kind, NoRoom, Position, Producer, Room, Staged, record_bytes,
+    DropCause, DropCounts, Ending, Fill, Kind, NoRoom, Position, Producer, Room, Staged,
+    record_bytes,
 };
 use crate::topic::MAX_NAME_BYTES;
 
@@ -127,9 +128,7 @@ impl Writer {
         let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(S::PREFIX_BYTES + len));
         let result = self.stage_prelude(topic).and_then(|()| {
             self.producer
-                .stage_in_place(room, S::KIND, u64::from(topic.id), |payload| {
-                    topic.fill(payload, encode)
-                })
+                .stage_in_place(room, S::KIND, u64::from(topic.id), topic.before(encode))
         });
         match result {
             Ok(Ok(staged)) => {
@@ -157,7 +156,7 @@ impl Writer {
         &mut self,
         topic: TopicRef<'_, S>,
         len_bytes: Option<usize>,
-        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+        encode: impl Fill<EncodeError>,
     ) -> bool {
         if topic.generation != self.ready_for && !self.get_ready(topic.id, topic.generation) {
             return false;
@@ -165,8 +164,7 @@ impl Writer {
         self.last = None;
         let room = len_bytes.map_or(Room::Rest, |len| Room::Exactly(S::PREFIX_BYTES + len));
         let (producer, id) = (&mut self.producer, u64::from(topic.id));
-        let fill = |payload: &mut [u8]| topic.fill(payload, encode);
-        let Some(len) = producer.append_in_place(room, S::KIND, id, fill) else {
+        let Some(len) = producer.append_in_place(room, S::KIND, id, topic.before(encode)) else {
             return false;
         };
         let len_bytes = len - S::PREFIX_BYTES;
@@ -236,11 +234,10 @@ impl Writer {
             };
             let room = Room::Exactly(S::PREFIX_BYTES + len);
             let encode = |room: &mut [u8]| message.encode(room, scratch);
-            let staged =
-                self.producer
-                    .stage_in_place(room, S::KIND, u64::from(topic.id), |payload| {
-                        topic.fill(payload, encode)
-                    });
+            let id = u64::from(topic.id);
+            let staged = self
+                .producer
+                .stage_in_place(room, S::KIND, id, topic.before(encode));
             match staged {
                 Ok(staged) => len_bytes += staged?.len_bytes() - S::PREFIX_BYTES,
                 Err(_) => return Ok(None),

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{CELL_BYTES, Control, Cursor, InPlace, Read, SEATS, SeatWord, Write};
+use super::{CELL_BYTES, Cells, Control, Cursor, InPlace, Read, SEATS, SeatWord, Write};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A zeroed ring with a control page and one cursor word; clones share it.
@@ -117,6 +117,14 @@ unsafe impl InPlace for HeapRing {
             .cast::<u8>()
             .cast_mut()
             .wrapping_add(offset)
+    }
+}
+
+impl Cells for HeapRing {
+    type Cells<'a> = Self;
+
+    fn cells(&self) -> Self {
+        self.clone()
     }
 }
 

@@ -48,13 +48,13 @@ pub use drops::{DropCause, DropCounts, DropLog, Losses};
 #[cfg(all(any(test, ring_heap), not(ring_loom)))]
 pub use heap::HeapRing;
 #[cfg(not(ring_loom))]
-pub use in_place::{Room, Staged};
+pub use in_place::{Fill, Room, Staged};
 #[cfg(not(ring_loom))]
 pub use mirror::{Replica, ReplicaError, Tail};
 pub use producer::{NoRoom, Producer};
 pub use record::{CELL_BYTES, Kind, Record, record_bytes};
 pub use seat::{SEATS, Seated, Switch, bit, give_seat, seated, take_seat_back};
-pub use storage::{Control, Cursor, Ending, InPlace, Read, SeatWord, Write};
+pub use storage::{Cells, Control, Cursor, Ending, InPlace, Read, SeatWord, Write};
 pub use water::is_high;
 
 /// A place in the stream of a ring's bytes: bytes since the ring was made. Its low bits are the offset in the ring.

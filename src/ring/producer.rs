@@ -11,7 +11,7 @@ use crate::sync::{Ordering, Site};
 pub struct Producer<S, C> {
     pub(super) storage: S,
     /// The longest payload of a record, in bytes.
-    max_payload: usize,
+    pub(super) max_payload: usize,
     /// A ring without a reader is never full.
     pub(super) readers: Readers<C>,
     /// Where the readers find the next record; its commit word holds 0.
@@ -141,31 +141,6 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         })
     }
 
-    /// As [`reserve`](Self::reserve), for a record that is appended at once and as long as the slot: where nothing is staged,
-    /// no pad is needed, and there is room as far as known. `None` if not, which says nothing.
-    #[inline(always)]
-    pub fn reserve_at_once(&mut self, len: usize) -> Option<Slot> {
-        let Position(committed) = self.committed;
-        let offset = self.offset(self.committed);
-        let record = record::record_bytes(len);
-        let end = committed + record as u64;
-        let fits = len <= self.max_payload
-            && record <= self.storage.capacity() - offset
-            && end + CELL_BYTES as u64 <= self.limit.0
-            && self.staged == self.committed;
-        if !fits {
-            return None;
-        }
-        if end > self.cleared.0 {
-            self.cleared = Position(0);
-        }
-        Some(Slot {
-            offset: offset + CELL_BYTES,
-            len_bytes: len,
-            pad_bytes: 0,
-        })
-    }
-
     /// As [`reserve_rest`](Self::reserve_rest), where nothing is staged.
     #[inline]
     pub fn reserve_rest_at_once(&mut self) -> Option<Slot> {
@@ -222,7 +197,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.storage.store_detail(offset, detail);
         let word = record::commit_word(kind, len as u32);
         self.reveal(offset, word, Position(end), record);
-        self.fetch_ahead(Position(end), record);
+        Self::fetch_ahead(&self.storage, Position(end), record);
     }
 
     /// Stages a record with a copy of `payload`.
@@ -264,7 +239,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         self.reveal(first, self.first_word, end, len);
         let (_, last) = self.last;
         if last >> 32 <= SHORT_BYTES {
-            self.fetch_ahead(end, len);
+            Self::fetch_ahead(&self.storage, end, len);
         }
         if self.gap_staged {
             self.gap_staged = false;
@@ -276,12 +251,22 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// bytes, becomes visible.
     #[inline(always)]
     fn reveal(&mut self, first: usize, word: u64, end: Position, len: u64) {
-        let next = self.offset(end);
-        let is_cleared = self.cleared == end;
+        Self::reveal_in(&self.storage, (first, word), end, self.cleared == end);
         self.committed = end;
         self.staged = end;
-        let first = self.storage.commit_word(first);
-        let next = self.storage.commit_word(next);
+        self.clear_next(end, len);
+    }
+
+    /// The same, as far as readers see it. Whether the header behind the end holds 0 already, the caller knows.
+    #[inline(always)]
+    pub(super) fn reveal_in(
+        cells: &impl Write,
+        (first, word): (usize, u64),
+        end: Position,
+        is_cleared: bool,
+    ) {
+        let next = end.0 as usize & (cells.capacity() - 1);
+        let (first, next) = (cells.commit_word(first), cells.commit_word(next));
         // Relaxed: the release below carries it. The reader gets here only past the record before it.
         if !is_cleared && Site::ZeroNextHeader.holds() && Site::ZeroBeforeCommit.holds() {
             next.store(0, Ordering::Relaxed);
@@ -291,6 +276,11 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         if !Site::ZeroBeforeCommit.holds() {
             next.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Behind a record of so many bytes that ends here, and where readers may be close.
+    #[inline(always)]
+    pub(super) fn clear_next(&mut self, end: Position, len: u64) {
         if self.is_followed {
             self.clear_ahead(Position(end.0 + len));
         }
@@ -313,13 +303,13 @@ impl<S: Write, C: Cursor> Producer<S, C> {
     /// Has the processor fetch the lines that are written soon. A reader has had them, so each store would wait for its line to
     /// come back, and few stores can wait at a time.
     #[inline(always)]
-    fn fetch_ahead(&self, end: Position, len: u64) {
-        let ahead = self.offset(Position(end.0 + FETCH_AHEAD_BYTES));
-        self.storage.prefetch(ahead);
+    pub(super) fn fetch_ahead(cells: &impl Write, end: Position, len: u64) {
+        let ahead = (end.0 + FETCH_AHEAD_BYTES) as usize & (cells.capacity() - 1);
+        cells.prefetch(ahead);
         // As many lines as what was written last has. Behind the ring's end, once a lap, it fetches nothing of use.
         let mut line = LINE_BYTES;
         while line < len.min(MOST_FETCHED_BYTES) {
-            self.storage.prefetch(ahead + line as usize);
+            cells.prefetch(ahead + line as usize);
             line += LINE_BYTES;
         }
     }
@@ -415,7 +405,7 @@ impl<S: Write, C: Cursor> Producer<S, C> {
         let record = record::record_bytes(len) as u64;
         self.staged.0 += record;
         if record > SHORT_BYTES {
-            self.fetch_ahead(self.staged, record);
+            Self::fetch_ahead(&self.storage, self.staged, record);
         }
     }
 

@@ -179,6 +179,17 @@ pub unsafe trait InPlace {
     fn address(&self, offset: usize) -> *mut u8;
 }
 
+/// A ring of which a writer takes all that it needs for a record into registers, once: behind a store to the ring the compiler would
+/// look up again where that lies.
+pub trait Cells: Write + InPlace {
+    /// The same ring.
+    type Cells<'a>: Write + InPlace
+    where
+        Self: 'a;
+    /// The same ring.
+    fn cells(&self) -> Self::Cells<'_>;
+}
+
 /// Where a reader's position is published.
 pub trait Cursor {
     /// The word, written by the reader, read by the producer.

@@ -15,16 +15,57 @@ impl Outbound {
         message: &T,
         patience: Patience,
     ) -> Result<Delivery, PublishError> {
-        match self.publish_at_once(id, message, patience) {
+        match self.publish_to_one_at_once(id, message) {
+            Some(delivery) => Ok(delivery),
+            None => self.publish_otherwise(id, message, patience),
+        }
+    }
+
+    #[inline(never)]
+    fn publish_otherwise<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+        patience: Patience,
+    ) -> Result<Delivery, PublishError> {
+        match self.publish_to_several_at_once(id, message, patience) {
             Ok(delivery) => Ok(delivery),
             Err(served) => self.publish_to_all(id, message, patience, served),
         }
     }
 
-    /// What is the case as a rule: nothing has changed, messages are not stamped, all lanes have room. If not, the error says
-    /// how many lanes have the message already: the first ones.
+    /// What is the case as a rule: nothing has changed, messages are not stamped, there is one lane, and it has room. `None` if not;
+    /// nothing was done then.
     #[inline(always)]
-    fn publish_at_once<T: Message + ?Sized>(
+    fn publish_to_one_at_once<T: Message + ?Sized>(
+        &mut self,
+        id: u32,
+        message: &T,
+    ) -> Option<Delivery> {
+        if self.mark.is_forked() || self.is_disturbed() {
+            return None;
+        }
+        let slot = self.topics.matched(id, self.routes.calm)?;
+        let &[key] = &slot.lanes[..] else {
+            return None;
+        };
+        let via = Via::Copies {
+            up_to: self.copied_up_to,
+        };
+        let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes, via);
+        let lane = self.lanes.get_mut(key)?;
+        let wrote = encoded.write_at_once(&mut lane.writer, slot.reference(id));
+        wrote.then(|| Delivery {
+            lanes: slot.readers,
+            dropped: 0,
+            route_unknown: self.is_route_unknown(),
+            waiting: false,
+        })
+    }
+
+    /// The same for several lanes. The error says how many of them have the message already: the first ones.
+    #[inline(always)]
+    fn publish_to_several_at_once<T: Message + ?Sized>(
         &mut self,
         id: u32,
         message: &T,
@@ -34,28 +75,19 @@ impl Outbound {
             return Err(0);
         }
         let slot = self.topics.matched(id, self.routes.calm).ok_or(0_u32)?;
-        // Several lanes: only if they need not be asked for room first, and to encode such a type is to copy it.
+        // Only if they need not be asked for room first, and to encode such a type is to copy it.
         let one_by_one = patience != Patience::None && T::ENCODED_LEN.is_some();
-        let mut keys = slot.lanes.iter();
-        let mut key = keys.next().ok_or(0_u32)?;
-        if slot.lanes.len() > 1 && !one_by_one {
+        if slot.lanes.len() < 2 || !one_by_one {
             return Err(0);
         }
         let via = Via::Copies {
             up_to: self.copied_up_to,
         };
         let mut encoded = Encoded::new(message, &mut self.scratch, self.max_message_bytes, via);
-        let mut served = 0;
-        // Not a `for` loop: as a rule there is one lane, and all stays in registers.
-        loop {
+        for (served, key) in (0_u32..).zip(&slot.lanes) {
             let lane = self.lanes.get_mut(*key).ok_or(served)?;
             if !encoded.write_at_once(&mut lane.writer, slot.reference(id)) {
                 return Err(served);
-            }
-            served += 1;
-            match keys.next() {
-                Some(next) => key = next,
-                None => break,
             }
         }
         Ok(Delivery {

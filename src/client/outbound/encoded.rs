@@ -4,7 +4,7 @@ use slab::Slab;
 
 use crate::lane::{Block, PoolWriter, Stamp, TopicRef, WriteError, Writer};
 use crate::message::{EncodeError, Message, Scratch};
-use crate::ring::NoRoom;
+use crate::ring::{Fill, NoRoom};
 
 use super::{OutLane, PublishError};
 
@@ -16,6 +16,21 @@ pub(super) struct Encoded<'a, T: ?Sized> {
     via: Via<'a>,
     /// Known once it did not fit what lies ahead.
     len: Option<usize>,
+}
+
+/// What writes a message to memory that is not longer than what a copy may have.
+struct Encoding<'a, T: ?Sized> {
+    message: &'a T,
+    scratch: &'a mut Scratch,
+    up_to: usize,
+}
+
+impl<T: Message + ?Sized> Fill<EncodeError> for Encoding<'_, T> {
+    #[inline(always)]
+    fn fill(self, room: &mut [u8]) -> Result<usize, EncodeError> {
+        let end = room.len().min(self.up_to);
+        self.message.encode(&mut room[..end], self.scratch)
+    }
 }
 
 /// By which way a message goes.
@@ -64,10 +79,12 @@ impl<'a, T: Message + ?Sized> Encoded<'a, T> {
         let Via::Copies { up_to } = self.via else {
             return false;
         };
-        writer.write_at_once(topic, T::ENCODED_LEN, |room| {
-            let end = room.len().min(up_to);
-            self.message.encode(&mut room[..end], self.scratch)
-        })
+        let encoding = Encoding {
+            message: self.message,
+            scratch: self.scratch,
+            up_to,
+        };
+        writer.write_at_once(topic, T::ENCODED_LEN, encoding)
     }
 
     /// Whether it lies in the pool.
