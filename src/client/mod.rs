@@ -24,6 +24,7 @@ mod polling;
 mod publisher;
 mod regions;
 mod sample;
+mod second_look;
 pub(crate) mod session;
 mod shared;
 mod sizes;

@@ -204,7 +204,7 @@ impl<T: ?Sized> AsFd for Publisher<T> {
 
 impl<T: ?Sized> Waitable for Publisher<T> {
     fn announce(&mut self) -> bool {
-        self.outbound_mut().announce()
+        self.outbound_mut().announce_elsewhere()
     }
 
     fn retire(&mut self) {

@@ -38,9 +38,13 @@ impl Outbound {
             if self.look_for_unread(deadline).is_none() {
                 break;
             }
-            if self.announce_flush() {
-                ready!(self.poll_asleep(deadline.moment(), context));
+            if !self.announce_elsewhere() {
+                // Something has moved, or readers may not pass fences yet: look again, after other tasks.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
+            self.prompt();
+            ready!(self.poll_asleep(deadline.moment(), context));
         }
         self.bell.in_reactor.forget_moment();
         Poll::Ready(())

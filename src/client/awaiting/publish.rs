@@ -170,9 +170,12 @@ impl Outbound {
             match self.retry() {
                 Retry::Wake | Retry::Never => {
                     let moment = self.moment(deadline);
-                    if self.announce() {
-                        ready!(self.poll_asleep(moment, context));
+                    if !self.announce_elsewhere() {
+                        // There may be room, or readers may not pass fences yet: look again, after other tasks.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
+                    ready!(self.poll_asleep(moment, context));
                 }
                 Retry::Yield => {
                     self.announce_for_good();

@@ -1,9 +1,9 @@
 //! The parked counters of a subscriber, one for each of its cursor pages.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::doorbell::{SETTLE, Sleeper};
+use crate::client::second_look::SecondLook;
+use crate::doorbell::Sleeper;
 use crate::lane::CursorPage;
 use crate::sync::{Ordering, fence};
 
@@ -13,12 +13,7 @@ pub(super) struct Sleepers {
     pages: Vec<(Arc<CursorPage>, Sleeper)>,
     /// Whether a sleep is announced and not retired. The bell keeps its token until then.
     announced: bool,
-    /// Whether they look twice: publishers pass no fence for them then.
-    looks_twice: bool,
-    /// Whether somebody else has ever slept for this handle, who cannot look twice.
-    sleeps_elsewhere: bool,
-    /// When they stopped looking twice.
-    asked_for_fences: Option<Instant>,
+    second_look: SecondLook,
 }
 
 impl Sleepers {
@@ -28,14 +23,14 @@ impl Sleepers {
             return;
         }
         let mut sleeper = Sleeper::default();
-        sleeper.set_looks_twice(page.parked(), self.looks_twice);
+        sleeper.set_looks_twice(page.parked(), self.second_look.is_told());
         self.pages.push((page.clone(), sleeper));
     }
 
     /// Spares publishers their fences, for a subscriber that polls or sleeps in its own thread.
     #[inline]
     pub(super) fn look_twice(&mut self) {
-        if !self.looks_twice && !self.sleeps_elsewhere {
+        if self.second_look.begin() {
             self.set_looks_twice(true);
         }
     }
@@ -43,26 +38,15 @@ impl Sleepers {
     /// Asks publishers for fences, from now on: somebody else is about to sleep. Whether they know it; a wake can be lost
     /// until they do.
     pub(super) fn look_once(&mut self) -> bool {
-        self.sleeps_elsewhere = true;
-        if self.looks_twice {
+        if self.second_look.end() {
             self.set_looks_twice(false);
-            self.asked_for_fences = Some(Instant::now());
         }
-        let has_settled = self.has_settled();
-        if has_settled {
-            self.asked_for_fences = None;
-        }
-        has_settled
+        !self.second_look.is_due()
     }
 
     /// Whether whoever sleeps has to look twice: publishers may pass no fences, or not yet.
     pub(super) fn do_look_twice(&self) -> bool {
-        self.looks_twice || !self.has_settled()
-    }
-
-    fn has_settled(&self) -> bool {
-        self.asked_for_fences
-            .is_none_or(|asked| asked.elapsed() >= SETTLE)
+        self.second_look.is_due()
     }
 
     /// Says that a sleep begins. What is looked at afterwards is no older.
@@ -90,7 +74,6 @@ impl Sleepers {
 
     #[cold]
     fn set_looks_twice(&mut self, looks_twice: bool) {
-        self.looks_twice = looks_twice;
         for (page, sleeper) in &mut self.pages {
             sleeper.set_looks_twice(page.parked(), looks_twice);
         }
@@ -100,6 +83,7 @@ impl Sleepers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doorbell::SETTLE;
     use crate::segment::SegmentOptions;
 
     #[test]

@@ -76,9 +76,9 @@ impl Outbound {
                 backoff.snooze();
                 continue;
             }
-            if self.announce_flush() {
-                // An error is a passing lack of memory: look again, which is what follows.
-                let _ = self.bell.wait(Some(left));
+            if self.announce() {
+                self.prompt();
+                self.sleep(left);
             }
             self.retire();
         }
@@ -106,14 +106,10 @@ impl Outbound {
         left
     }
 
-    /// As [`Outbound::announce`]; has those who pass messages on to other hosts tell at once how far they are read there.
-    pub(in crate::client) fn announce_flush(&mut self) -> bool {
-        let sleeps = self.announce();
-        if sleeps {
-            // Behind the announcement, by which they know that somebody waits.
-            self.waits.prompt(&mut self.lanes);
-        }
-        sleeps
+    /// Has those who pass messages on to other hosts tell at once how far they are read there. Behind the announcement of a sleep, by
+    /// which they know that somebody waits.
+    pub(in crate::client) fn prompt(&mut self) {
+        self.waits.prompt(&mut self.lanes);
     }
 
     /// What subscribers have not got, of lanes that have ended and of those that have not.

@@ -214,6 +214,12 @@ impl OutLane {
         self.writer.is_shared() && self.writer.has_closed() || self.writer.is_held_by_leaver()
     }
 
+    /// Tells the readers whether whoever waits for them looks twice.
+    pub(super) fn set_looks_twice(&mut self, looks_twice: bool) {
+        let parked = self.writer.ring().control(Control::Parked);
+        self.sleeper.set_looks_twice(parked, looks_twice);
+    }
+
     /// First half of a sleep, but for the fence.
     pub(super) fn announce(&mut self) {
         let parked = self.writer.ring().control(Control::Parked);

@@ -127,8 +127,7 @@ impl Outbound {
                 return Ok(Patience::AtMost(left));
             }
             if self.announce() {
-                // An error is a passing lack of memory: look again, which is what follows.
-                let _ = self.bell.wait(Some(left));
+                self.sleep(left);
             }
             self.retire();
             self.take_news();

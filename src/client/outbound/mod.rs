@@ -38,6 +38,7 @@ use super::bell::HandleBell;
 use super::error::PublishError;
 use super::mailbox::Mailbox;
 use super::open_rings::OpenRings;
+use super::second_look::SecondLook;
 use super::shared::Shared;
 use super::topics::{Slot, TopicTable};
 
@@ -136,6 +137,8 @@ pub(super) struct Outbound {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox<WriterCommand>>,
     pub(super) bell: HandleBell,
+    /// Whether its lanes' parked counters say that it looks twice.
+    second_look: SecondLook,
     lanes: Slab<OutLane>,
     /// Those that others can come to.
     rings: Arc<OpenRings>,
@@ -210,6 +213,7 @@ impl Outbound {
             mark: shared.mark(),
             epoch_word: shared.joined().epoch.clone(),
             bell: HandleBell::new(bell, shared.mark()),
+            second_look: SecondLook::begun(),
             shared,
             mailbox,
             lanes: Slab::new(),

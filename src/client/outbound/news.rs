@@ -59,6 +59,7 @@ impl Outbound {
             match command {
                 WriterCommand::Add(mut lane) => {
                     self.share_pool(&mut lane);
+                    lane.set_looks_twice(self.second_look.is_told());
                     self.lanes.insert(*lane);
                     self.routes.changed();
                 }

@@ -82,7 +82,8 @@ impl Outbound {
         match split {
             Ok(Split::Some(writer)) => {
                 self.last_ring -= 1;
-                let (before, other) = (lane.ring, lane.over(self.last_ring, *writer));
+                let (before, mut other) = (lane.ring, lane.over(self.last_ring, *writer));
+                other.set_looks_twice(self.second_look.is_told());
                 let key = self.lanes.insert(other);
                 // What is on its way to all of them stays so.
                 self.waits.go_on_in(before, key, self.last_ring);

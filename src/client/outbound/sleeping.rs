@@ -1,6 +1,10 @@
 //! How a publisher sleeps that waits for room.
 
+use std::time::Duration;
+
+use crate::doorbell::SETTLE;
 use crate::sync::{Ordering, fence};
+use crate::wake::Wait as Woken;
 
 use super::Outbound;
 
@@ -17,6 +21,32 @@ impl Outbound {
             self.count_parked();
         }
         sleeps
+    }
+
+    /// Sleeps as announced, at most so long.
+    pub(super) fn sleep(&mut self, timeout: Duration) {
+        let first = match self.second_look.is_due() {
+            true => timeout.min(SETTLE),
+            false => timeout,
+        };
+        // An error is a passing lack of memory: look again, which is what follows.
+        let woken = self.bell.wait(Some(first));
+        if matches!(woken, Ok(Woken::TimedOut)) && first < timeout && !self.may_go_on() {
+            let _ = self.bell.wait(Some(timeout - first));
+        }
+    }
+
+    /// As [`announce`](Self::announce), for somebody else who sleeps, and cannot look twice: an executor, an event loop.
+    pub(in crate::client) fn announce_elsewhere(&mut self) -> bool {
+        if self.shared.mark().is_forked() {
+            return false;
+        }
+        if self.second_look.end() {
+            for (_, lane) in &mut self.lanes {
+                lane.set_looks_twice(false);
+            }
+        }
+        !self.second_look.is_due() && self.announce()
     }
 
     /// Says once, for all attempts to come, that somebody waits: readers tell of every message from then on, and ring once.

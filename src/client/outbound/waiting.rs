@@ -280,9 +280,7 @@ impl Outbound {
             match self.retry {
                 Retry::Wake | Retry::Never => {
                     if self.announce() {
-                        let left = next.saturating_sub(self.waits.started.elapsed());
-                        // An error is a passing lack of memory: look again, which is what follows.
-                        let _ = self.bell.wait(Some(left));
+                        self.sleep(next.saturating_sub(self.waits.started.elapsed()));
                     }
                     self.retire();
                 }
