@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::counters::Role;
 use crate::lane::MAX_RING_BYTES;
@@ -15,7 +15,7 @@ use crate::wire::{HandleId, HistoryUse, Overflow, Refusal, SubscriberSpec, ToBro
 use super::client::Client;
 use super::error::{RecvError, RequestError};
 use super::gap::{Gap, GapCause};
-use super::inbound::{Found, Inbound, SubscriberPort, Wait};
+use super::inbound::{Found, Inbound, Sign, SubscriberPort, Wait, Watch};
 use super::mailbox::Mailbox;
 use super::sample::{self, Checked, Sample};
 use super::session::Reply;
@@ -384,15 +384,11 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// at [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Sample<'_, T>, RecvError> {
-        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN)
-            && let Some(checked) = self.check(lane)?
-        {
+        if let Some((lane, checked)) = self.ready()? {
             return Ok(Sample::new(self.inbound.lane(lane), checked));
         }
         loop {
-            if let Some(found) = self.inbound.wait(None)?
-                && let Some((lane, checked)) = self.take(found)?
-            {
+            if let Some((lane, checked)) = self.wait(None)? {
                 return Ok(Sample::new(self.inbound.lane(lane), checked));
             }
         }
@@ -403,15 +399,8 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// # Errors
     /// As [`Subscriber::recv`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Sample<'_, T>>, RecvError> {
-        let started = Instant::now();
-        let mut left = timeout;
-        while let Some(found) = self.inbound.wait(Some(left))? {
-            if let Some((lane, checked)) = self.take(found)? {
-                return Ok(Some(Sample::new(self.inbound.lane(lane), checked)));
-            }
-            left = timeout.saturating_sub(started.elapsed());
-        }
-        Ok(None)
+        let waited = self.wait(Some(timeout))?;
+        Ok(waited.map(|(lane, checked)| Sample::new(self.inbound.lane(lane), checked)))
     }
 
     /// The next message if there is one. Never waits. A publisher's first messages may take a moment to show, for its
@@ -421,9 +410,7 @@ impl<T: Receive + ?Sized> Subscriber<T> {
     /// As [`Subscriber::recv`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Sample<'_, T>>, RecvError> {
-        if let Some(lane) = self.inbound.ready(T::ENCODED_LEN)
-            && let Some(checked) = self.check(lane)?
-        {
+        if let Some((lane, checked)) = self.ready()? {
             return Ok(Some(Sample::new(self.inbound.lane(lane), checked)));
         }
         if self.inbound.rests() {
@@ -487,6 +474,37 @@ impl<T: Receive + ?Sized> Subscriber<T> {
         self.inbound.set_patterns(parse(&self.patterns)?);
         self.inbound.counters().rename(&self.patterns.join(" "));
         Ok(())
+    }
+
+    /// The next message, if all is as it is as a rule.
+    #[inline(always)]
+    fn ready(&mut self) -> Result<Option<Taken<T::View>>, RecvError> {
+        match self.inbound.ready(T::ENCODED_LEN) {
+            Some(lane) => Ok(self.check(lane)?.map(|checked| (lane, checked))),
+            None => Ok(None),
+        }
+    }
+
+    /// The next message, as soon as there is one; `None` when `timeout` is over.
+    #[inline(always)]
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Taken<T::View>>, RecvError> {
+        let mut watch = Watch::new(timeout);
+        loop {
+            match self.inbound.watch(&mut watch).map_err(RecvError::System)? {
+                Sign::Record => {
+                    if let Some(taken) = self.ready()? {
+                        return Ok(Some(taken));
+                    }
+                }
+                Sign::Poll => {}
+                Sign::Over => return Ok(None),
+            }
+            if let Some(found) = self.inbound.poll()?
+                && let Some(taken) = self.take(found)?
+            {
+                return Ok(Some(taken));
+            }
+        }
     }
 
     /// The lane of the message that was found, and what it is; `None` if it is passed over.

@@ -28,6 +28,7 @@ pub(super) use lane::{InLane, Origin, PublisherIdentity, ReaderCommand};
 use pace::Pace;
 pub(super) use port::SubscriberPort;
 use sleepers::Sleepers;
+pub(super) use wait::{Sign, Watch};
 
 /// How a subscriber waits for messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Waiting for messages: polling for a while, then sleeping on the bell.
 
 use std::io;
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,46 @@ use crate::doorbell::SETTLE;
 use crate::wake::Wait as Woken;
 
 use super::pace::FIRST_LOOKS;
-use super::{Found, Inbound, RecvError, Wait};
+use super::{Inbound, Wait};
+
+/// A wait for messages, as [`Inbound::watch`] goes on with it.
+#[derive(Debug)]
+pub(in crate::client) struct Watch {
+    deadline: Option<Instant>,
+    /// Whether it has begun.
+    has_begun: bool,
+    /// Since it polls, for the first time or behind a sleep.
+    spin: Option<Spin>,
+}
+
+#[derive(Debug)]
+struct Spin {
+    /// From here on the core is offered to others.
+    yield_from: Option<Instant>,
+    end: Option<Instant>,
+}
+
+/// What a wait has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Sign {
+    /// A record stands in a ring.
+    Record,
+    /// What there may be a poll finds.
+    Poll,
+    /// Its time is over.
+    Over,
+}
+
+impl Watch {
+    /// As long as `timeout`.
+    pub(in crate::client) fn new(timeout: Option<Duration>) -> Self {
+        Self {
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            has_begun: false,
+            spin: None,
+        }
+    }
+}
 
 /// What has become of the bell's token in a sleep.
 enum Token {
@@ -19,28 +59,24 @@ enum Token {
 }
 
 impl Inbound {
-    /// Waits, as long as `timeout`, until there is something.
-    pub(in crate::client) fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-    ) -> Result<Option<Found>, RecvError> {
-        if let Some(found) = self.poll()? {
-            return Ok(Some(found));
+    /// Goes on with a wait, and with each call behind a poll that has found nothing. What it has come to goes through registers: a
+    /// message that was waited for is not to wait until memory has been written and read.
+    #[inline(never)]
+    pub(in crate::client) fn watch(&mut self, watch: &mut Watch) -> io::Result<Sign> {
+        if !mem::replace(&mut watch.has_begun, true) {
+            return Ok(self.begin_watch());
         }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(found) = self.spin(deadline)? {
-                return Ok(Some(found));
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(None);
-            }
-            self.sleep(left)?;
-            if let Some(found) = self.poll()? {
-                return Ok(Some(found));
-            }
+        if self.is_to_spin(watch) {
+            return Ok(self.spin());
         }
+        watch.spin = None;
+        let deadline = watch.deadline;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(Sign::Over);
+        }
+        self.sleep(left)?;
+        Ok(Sign::Poll)
     }
 
     /// Begins a wait: whether a message came meanwhile. Looks a few times, and rests before, if they come in a stream.
@@ -108,41 +144,77 @@ impl Inbound {
         true
     }
 
-    fn spin(&mut self, deadline: Option<Instant>) -> Result<Option<Found>, RecvError> {
-        let patience = match self.wait {
-            Wait::Park => return Ok(None),
-            Wait::Spin => None,
-            Wait::SpinThenPark => Some(SPIN),
-        };
-        self.sleepers.look_twice();
+    /// An answer comes sooner than a poll is done, that looks for whatever there may be besides messages. But publishers are told at once
+    /// how far all is read: one that knows its reader close behind prepares for the next message (`Producer::clear_ahead`).
+    #[inline(always)]
+    fn begin_watch(&mut self) -> Sign {
+        if self.wait == Wait::Park {
+            return Sign::Poll;
+        }
+        let read = self.lanes.iter_mut().filter(|lane| lane.behind.is_none());
+        read.for_each(|lane| lane.reader.publish_cursor());
         self.look_at_pace();
-        let yield_from = patience.map(|_| Instant::now() + SPIN_ALONE);
-        let end = match (patience.map(|patience| Instant::now() + patience), deadline) {
-            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
-            (patience, deadline) => patience.or(deadline),
+        for _ in 0..SOON {
+            self.pace.look();
+            if self.is_disturbed() {
+                break;
+            }
+            if !self.are_dry() {
+                return Sign::Record;
+            }
+        }
+        Sign::Poll
+    }
+
+    fn is_to_spin(&mut self, watch: &mut Watch) -> bool {
+        if self.wait == Wait::Park {
+            return false;
+        }
+        let Some(spin) = &watch.spin else {
+            watch.spin = Some(self.begin_spin(watch.deadline));
+            return true;
         };
+        if spin.end.is_some_and(|end| Instant::now() >= end) {
+            return false;
+        }
+        if spin.yield_from.is_some_and(|from| Instant::now() >= from) {
+            // Whoever is to be waited for may need this core.
+            thread::yield_now();
+        }
+        true
+    }
+
+    fn begin_spin(&mut self, deadline: Option<Instant>) -> Spin {
+        self.sleepers.look_twice();
+        if self.wait == Wait::Spin {
+            return Spin {
+                yield_from: None,
+                end: deadline,
+            };
+        }
+        let now = Instant::now();
+        let end = now + SPIN;
+        Spin {
+            yield_from: Some(now + SPIN_ALONE),
+            end: Some(deadline.map_or(end, |deadline| deadline.min(end))),
+        }
+    }
+
+    /// Looks at the rings until it is time for a poll.
+    #[inline(always)]
+    fn spin(&mut self) -> Sign {
         loop {
             self.pace.look();
-            if self.rests() {
-                continue;
-            }
-            if let Some(lane) = self.ready(None) {
-                return Ok(Some(Found::Message { lane }));
-            }
-            if let Some(found) = self.poll()? {
-                return Ok(Some(found));
-            }
-            if end.is_some_and(|end| Instant::now() >= end) {
-                return Ok(None);
-            }
-            if yield_from.is_some_and(|from| Instant::now() >= from) {
-                // Whoever is to be waited for may need this core.
-                thread::yield_now();
+            if !self.rests() {
+                return match self.are_dry() {
+                    true => Sign::Poll,
+                    false => Sign::Record,
+                };
             }
         }
     }
 
-    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), RecvError> {
+    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.mark.is_forked() {
             return Ok(());
         }
@@ -156,7 +228,7 @@ impl Inbound {
             (Ok(Token::Taken), 1) => _ = self.retire_counters(),
             _ => self.retire(),
         }
-        slept.map(drop).map_err(RecvError::System)
+        slept.map(drop)
     }
 
     fn sleep_on_bell(&mut self, timeout: Option<Duration>) -> io::Result<Token> {
@@ -186,6 +258,8 @@ impl Inbound {
 
 /// From here on the first part of a sleep may be some milliseconds longer than asked for.
 const LONG: Duration = Duration::from_millis(100);
+/// Looks, for about as long as it takes a message to come here and its answer to come back.
+const SOON: u32 = 32;
 /// About as long as a wake takes.
 const SPIN: Duration = Duration::from_micros(50);
 /// From here on the core is offered to others between two looks: a message that comes at once costs no system call.
