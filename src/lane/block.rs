@@ -175,6 +175,18 @@ impl Payload {
         }
     }
 
+    /// A chunk's bytes; `None` if the segment has not as many.
+    #[inline]
+    fn within(segment: &ForeignSegment, chunk: Chunk) -> Option<Self> {
+        let data = segment.data_len() as u64;
+        let (offset, len) = (chunk.place.offset_bytes(), chunk.len_bytes);
+        if offset > data || len > data - offset {
+            return None;
+        }
+        let start = segment.data_ptr().wrapping_add(offset as usize);
+        Some(Self::at(start.cast_mut(), len as usize))
+    }
+
     /// Without the first bytes, so many; `None` if it has not as many.
     pub(super) fn behind(self, bytes: usize) -> Option<Self> {
         let len_bytes = self.len_bytes.checked_sub(bytes)?;
@@ -221,17 +233,25 @@ impl Lent {
 
     /// A chunk in a segment of its publisher; `None` if it is not within that.
     pub(super) fn new(chunk: Chunk, segment: Arc<ForeignSegment>) -> Option<Self> {
-        let data = segment.data_len() as u64;
-        let (offset, len) = (chunk.place.offset_bytes(), chunk.len_bytes);
-        if offset > data || len > data - offset {
-            return None;
-        }
-        let start = segment.data_ptr().wrapping_add(offset as usize);
         Some(Self {
-            payload: Payload::at(start.cast_mut(), len as usize),
+            payload: Payload::within(&segment, chunk)?,
             place: chunk.place,
             segment,
         })
+    }
+
+    /// Another chunk, if it is one of the same segment.
+    #[inline]
+    pub(super) fn move_to(&mut self, chunk: Chunk) -> bool {
+        if chunk.place.segment != self.place.segment {
+            return false;
+        }
+        let Some(payload) = Payload::within(&self.segment, chunk) else {
+            return false;
+        };
+        self.payload = payload;
+        self.place = chunk.place;
+        true
     }
 }
 

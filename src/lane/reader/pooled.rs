@@ -49,6 +49,30 @@ impl Reader {
         Ok(Next::Message)
     }
 
+    /// Whether it is a message that lies where the last one did, in the same segment of the pool; found then, as by
+    /// [`pooled`](Self::pooled).
+    #[inline]
+    pub(super) fn is_pooled_again(&mut self, record: &Record) -> bool {
+        let Some(lent) = &mut self.message.lent else {
+            return false;
+        };
+        if self.known != Some(record.detail) || record.len_bytes != Chunk::BYTES {
+            return false;
+        }
+        let mut bytes = [0; Chunk::BYTES];
+        self.consumer.storage().copy_out(record.offset, &mut bytes);
+        if !Chunk::from_bytes(bytes).is_some_and(|chunk| lent.move_to(chunk)) {
+            return false;
+        }
+        lent.fetch();
+        self.message.payload = lent.payload;
+        self.message.kind = record.kind;
+        self.message.topic = record.detail;
+        self.end = self.consumer.end(record);
+        self.consumer.publish_next();
+        true
+    }
+
     /// Finds the payload that is named in the ring.
     fn find(&mut self, name: Record) -> Result<(), CargoError> {
         let len = name.len_bytes;
