@@ -3,6 +3,7 @@
 mod attached;
 mod pooled;
 mod run;
+mod topics;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::ring::{
 };
 use crate::sync::Ordering;
 use crate::table::{self, ShapeError};
-use crate::topic::{MAX_NAME_BYTES, Topic};
+use crate::topic::Topic;
 
 use super::block::{Lent, Payload};
 use super::pool_reader::PoolReader;
@@ -492,44 +493,6 @@ impl Reader {
         self.sequence = self.sequence.wrapping_add(counts.total());
         self.counters.lost(&counts);
         Next::Gap { counts, first }
-    }
-
-    /// Takes in a topic definition and goes on to the message, which its publisher committed along with it.
-    #[cold]
-    fn define(&mut self, record: Record) -> Result<Next, LaneError> {
-        let refused = LaneError::Topic {
-            id: record.detail,
-            len: record.len_bytes,
-        };
-        let mut bytes = [0; MAX_NAME_BYTES];
-        let name = bytes.get_mut(..record.len_bytes).ok_or(refused.clone())?;
-        self.consumer.storage().copy_out(record.offset, name);
-        let topic = std::str::from_utf8(name)
-            .ok()
-            .and_then(|name| Topic::try_from(name).ok())
-            .ok_or(refused.clone())?;
-        let id = usize::try_from(record.detail)
-            .ok()
-            .filter(|id| *id < MAX_TOPIC_IDS as usize)
-            .ok_or(refused.clone())?;
-        if self.topics.len() <= id {
-            self.topics.resize(id + 1, None);
-        }
-        self.topics[id] = Some(topic);
-        if self.keeps_account {
-            // Not published before the message is given back: whoever reads on needs the name.
-            let end = self.consumer.end(&record);
-            self.consumer.advance_to(end);
-        } else {
-            let published = self.consumer.release(record);
-            self.wake(published);
-        }
-        match self.consumer.poll()? {
-            Polled::Record(record) if record.kind.is_message() => self.any_message(record),
-            Polled::Record(record) if record.kind == Kind::Attachments => self.attach(record),
-            // Only the definition goes before its message.
-            _ => Err(refused),
-        }
     }
 
     #[inline]
