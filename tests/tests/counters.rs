@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::task::{Context, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmain::counters::{self, ClientCounters, Counts, LaneCounters, Role};
@@ -403,7 +404,12 @@ fn f3_the_wait_of_a_future_that_is_dropped_is_counted() {
         let is_pending = |publisher: &mut Publisher<Bytes>| {
             let mut future = Box::pin(publisher.publish_async("tank/1", Bytes::new(&message)));
             let mut context = Context::from_waker(Waker::noop());
-            future.as_mut().poll(&mut context).is_pending()
+            let mut is_pending = || future.as_mut().poll(&mut context).is_pending();
+            // Before the first sleep readers have to know that somebody sleeps who cannot look twice.
+            is_pending() && {
+                thread::sleep(Duration::from_millis(2));
+                is_pending()
+            }
         };
         assert!((0..10).any(|_| is_pending(&mut pair.publisher)));
         let counted = pair.written().since(&before);
