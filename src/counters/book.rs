@@ -38,6 +38,15 @@ pub(crate) struct HandleSlot {
 
 /// The counters of a lane. One thread counts: the one that writes or reads the lane.
 pub(crate) struct LaneSlot {
+    /// The page of `own`.
+    page: Slot,
+    own: Arc<Counted>,
+    /// Who counts messages for this lane, too. Its page is kept until this is undone.
+    leader: Option<Arc<Counted>>,
+}
+
+/// What a lane has counted, which its handle takes over in the end.
+struct Counted {
     leaf: Leaf,
     handle: Arc<HandleSlot>,
 }
@@ -176,6 +185,13 @@ impl Book {
         state.give_back(place);
     }
 
+    /// Does something during which sums over pages are wrong; not in a forked child, whose parent's pages these are.
+    fn change(&self, step: impl FnOnce()) {
+        if !self.mark.is_forked() {
+            self.lock().change(|_| step());
+        }
+    }
+
     fn rename(&self, leaf: &Leaf, topics: &str) {
         let state = self.lock();
         state.change(|_| {
@@ -292,8 +308,12 @@ impl HandleSlot {
             message_type,
         });
         LaneSlot {
-            leaf,
-            handle: self.clone(),
+            page: leaf.slot.clone(),
+            own: Arc::new(Counted {
+                leaf,
+                handle: self.clone(),
+            }),
+            leader: None,
         }
     }
 
@@ -325,70 +345,104 @@ impl LaneSlot {
     /// Messages of so many bytes together were written; the lane stands at `position` now.
     #[inline(always)]
     pub(crate) fn messages(&self, messages: u64, len_bytes: usize, position: Position) {
-        let page = &*self.leaf.slot;
+        let page = &*self.page;
         count(page, Counter::Messages, messages);
         count(page, Counter::Bytes, len_bytes as u64);
         // Relaxed, as all counters: they order nothing.
         page.counts[Counter::Position as usize].store(position.0, Ordering::Relaxed);
     }
 
+    /// From now on the messages that the other lane counts count for this one, too: both lie in one ring, which is written by whoever
+    /// calls this.
+    pub(crate) fn follow(&mut self, leader: &Self) {
+        let leader = &leader.own;
+        let follows = self.leader.as_ref();
+        if follows.is_some_and(|follows| Arc::ptr_eq(follows, leader)) {
+            return;
+        }
+        self.stand_alone();
+        let counted = leader.leaf.slot.lane.load(Ordering::Relaxed);
+        self.own.handle.book.change(|| {
+            self.page.shift(&leader.leaf.slot, u64::wrapping_sub);
+            self.page.follows.store(counted, Ordering::Relaxed);
+        });
+        self.leader = Some(leader.clone());
+    }
+
+    /// From now on it counts by itself.
+    pub(crate) fn stand_alone(&mut self) {
+        let Some(leader) = self.leader.take() else {
+            return;
+        };
+        self.own.handle.book.change(|| {
+            self.page.shift(&leader.leaf.slot, u64::wrapping_add);
+            self.page.follows.store(0, Ordering::Relaxed);
+        });
+    }
+
     /// The subscriber has other patterns now.
     pub(crate) fn rename(&self, topics: &str) {
-        self.handle.book.rename(&self.leaf, topics);
+        self.own.handle.book.rename(&self.own.leaf, topics);
     }
 
     /// Messages were dropped.
     pub(crate) fn dropped(&self, cause: DropCause, messages: u64) {
-        count(&self.leaf.slot, of_cause(cause), messages);
+        count(&self.page, of_cause(cause), messages);
     }
 
     /// The publisher has told of messages that were dropped.
     pub(crate) fn lost(&self, counts: &DropCounts) {
         for cause in [DropCause::Full, DropCause::Deadline] {
-            count(&self.leaf.slot, of_cause(cause), counts.count(cause));
+            count(&self.page, of_cause(cause), counts.count(cause));
         }
     }
 
     /// Messages were not given, for later ones on their topics were there.
     pub(crate) fn conflated(&self, messages: u64) {
-        count(&self.leaf.slot, Counter::Conflated, messages);
+        count(&self.page, Counter::Conflated, messages);
     }
 
     /// The peer was woken.
     pub(crate) fn woke(&self) {
-        count(&self.leaf.slot, Counter::Wakes, 1);
+        count(&self.page, Counter::Wakes, 1);
     }
 
     /// The publisher goes to sleep until the lane has room.
     pub(crate) fn parked(&self) {
-        count(&self.leaf.slot, Counter::Parks, 1);
+        count(&self.page, Counter::Parks, 1);
     }
 
     /// The publisher has waited for room.
     pub(crate) fn blocked(&self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        count(&self.leaf.slot, Counter::BlockedNs, ns);
+        count(&self.page, Counter::BlockedNs, ns);
     }
 
     /// The publisher will not wait again until the subscriber has moved on.
     pub(crate) fn stalled(&self) {
-        count(&self.leaf.slot, Counter::Stalls, 1);
+        count(&self.page, Counter::Stalls, 1);
     }
 
     /// A message that is read was no value of its type.
     pub(crate) fn undecodable(&self) {
-        count(&self.leaf.slot, Counter::Undecodable, 1);
+        count(&self.page, Counter::Undecodable, 1);
     }
 
     /// A message took that long.
     #[inline]
     pub(crate) fn latency(&self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        add(&self.leaf.slot.latency[bucket_of(ns)], 1);
+        add(&self.page.latency[bucket_of(ns)], 1);
     }
 }
 
 impl Drop for LaneSlot {
+    fn drop(&mut self) {
+        self.stand_alone();
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         let HandleSlot { leaf, book, .. } = &*self.handle;
         book.give_back(&self.leaf, |_| leaf.slot.absorb(&self.leaf.slot));
@@ -420,6 +474,7 @@ impl Page {
             (&self.bus[0], bus as u64),
             (&self.bus[1], (bus >> 64) as u64),
             (&self.client, client),
+            (&self.follows, 0),
         ];
         for (word, value) in words {
             word.store(value, Ordering::Relaxed);
@@ -446,6 +501,17 @@ impl Page {
         add(&self.generation, 1);
         // Keeps the even number before whatever the next user writes; partner: the fence in `reading::row`.
         fence(Ordering::Release);
+    }
+
+    /// Adds what another page has counted of messages, or takes it off; the position is the same.
+    fn shift(&self, other: &Self, by: impl Fn(u64, u64) -> u64) {
+        for counter in [Counter::Messages, Counter::Bytes] {
+            let word = &self.counts[counter as usize];
+            let counted = other.counts[counter as usize].load(Ordering::Relaxed);
+            word.store(by(word.load(Ordering::Relaxed), counted), Ordering::Relaxed);
+        }
+        let position = other.counts[Counter::Position as usize].load(Ordering::Relaxed);
+        self.counts[Counter::Position as usize].store(position, Ordering::Relaxed);
     }
 
     /// Adds what another page has counted.

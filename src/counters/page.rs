@@ -28,7 +28,9 @@ pub(crate) struct Page {
     pub segment: AtomicU64,
     /// Of a client's first page: odd while pages are taken, given back, added up.
     pub changes: AtomicU64,
-    _reserved: [AtomicU64; 5],
+    /// Of a lane: 0, or the lane of the same handle that counts messages for this one, too.
+    pub follows: AtomicU64,
+    _reserved: [AtomicU64; 4],
     /// By [`Counter`]. The first line holds what each message changes.
     pub counts: [AtomicU64; COUNTS],
     /// Of the client; of the lane, its peer's.
@@ -102,6 +104,7 @@ const _: () = {
     assert!(offset_of!(Page, generation) == 0);
     assert!(offset_of!(Page, bus) == 48);
     assert!(offset_of!(Page, changes) == 80);
+    assert!(offset_of!(Page, follows) == 88);
     assert!(offset_of!(Page, counts) == 128);
     assert!(offset_of!(Page, name) == 256);
     assert!(offset_of!(Page, topics) == 520);

@@ -3,6 +3,7 @@
 //! Nothing here trusts a word: lengths and numbers are bounded, texts made printable, and a page that changes its user while it
 //! is read is left out.
 
+use std::collections::HashMap;
 use std::mem::offset_of;
 
 use crate::segment::PAGE_BYTES;
@@ -34,6 +35,8 @@ pub(super) struct Row {
     /// Of a client's page.
     pub(super) segment: u64,
     pub(super) position: u64,
+    /// Of a lane: 0, or the one that counts messages for it.
+    pub(super) follows: u64,
     pub(super) counts: Counts,
     pub(super) name: String,
     pub(super) topics: String,
@@ -57,6 +60,31 @@ pub(super) fn row(words: &impl Words, page: usize) -> Option<Row> {
         }
     }
     None
+}
+
+/// Adds, for lanes that lie in one ring, what one of them counts for all. One whose leader was not found is left out: pages have
+/// changed meanwhile.
+pub(super) fn follow_leaders(rows: &mut Vec<Row>) {
+    let is_leader = |row: &&Row| row.kind == Kind::PublisherLane && row.follows == 0;
+    let leads = |row: &Row| {
+        let Counts {
+            messages, bytes, ..
+        } = row.counts;
+        ((row.handle, row.lane), (messages, bytes, row.position))
+    };
+    let leaders: HashMap<_, _> = rows.iter().filter(is_leader).map(leads).collect();
+    rows.retain_mut(|row| {
+        if row.follows == 0 {
+            return true;
+        }
+        let leader = leaders.get(&(row.handle, row.follows));
+        if let Some((messages, bytes, position)) = leader {
+            row.counts.messages = row.counts.messages.wrapping_add(*messages);
+            row.counts.bytes = row.counts.bytes.wrapping_add(*bytes);
+            row.position = *position;
+        }
+        leader.is_some()
+    });
 }
 
 /// The number of changes that a client has made to its pages; `None` while it makes one.
@@ -84,6 +112,7 @@ fn copy(words: &impl Words, page: usize) -> Option<Row> {
         client: word(offset_of!(Page, client)),
         segment: word(offset_of!(Page, segment)),
         position: counter(Counter::Position),
+        follows: word(offset_of!(Page, follows)),
         counts: Counts {
             messages: counter(Counter::Messages),
             bytes: counter(Counter::Bytes),

@@ -20,7 +20,7 @@ use crate::segment::{ForeignSegment, Kind as SegmentKind, PAGE_BYTES, SegmentHan
 use crate::sync::Ordering;
 
 use super::page::Kind;
-use super::reading::{Row, Words, changes, printable, row};
+use super::reading::{Row, Words, changes, follow_leaders, printable, row};
 use super::snapshot::{ClientCounters, HandleCounters, LaneCounters, Role, Scan};
 
 /// Why a process' counters were not read.
@@ -222,11 +222,13 @@ impl Found {
             is_settled: false,
         };
         let before = changes_now();
+        let mut rows = Vec::new();
         for (_, segment) in &self.segments {
-            let rows = (0..segment.pages()).filter_map(|page| row(segment, page));
-            rows.for_each(|row| read.take(row));
+            rows.extend((0..segment.pages()).filter_map(|page| row(segment, page)));
         }
         read.is_settled = before.is_some() && before == changes_now();
+        follow_leaders(&mut rows);
+        rows.into_iter().for_each(|row| read.take(row));
         read.handles
             .sort_by_key(|handle| (handle.role, handle.handle));
         read.lanes

@@ -12,11 +12,13 @@ use crate::segment::{PAGE_BYTES, Segment};
 use super::page::Page;
 
 /// A page of counters that this process writes.
+#[derive(Clone)]
 pub(super) struct Slot {
     page: NonNull<Page>,
     _keep: Keep,
 }
 
+#[derive(Clone)]
 enum Keep {
     Segment { _segment: Arc<Segment> },
     Private { _page: Arc<Page> },

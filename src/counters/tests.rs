@@ -144,6 +144,48 @@ fn eight_thousand_lanes_have_pages_of_their_own_and_give_them_back() {
 }
 
 #[test]
+fn a_lane_whose_messages_another_one_counts_has_counted_them_itself() {
+    let book = book(9);
+    let handle = book.handle(Role::Publisher, 1, "a", "");
+    let mut lanes = [1, 2, 3].map(|lane| handle.lane(lane, "", "", "", 4096));
+    let [first, second, third] = &mut lanes;
+    let counted = || {
+        let found = find(9);
+        assert!(found.is_settled);
+        let lanes = found.lanes.iter();
+        let of_lane =
+            |lane: &LaneCounters| (lane.counts.messages, lane.counts.bytes, lane.position);
+        let each: Vec<_> = lanes.map(of_lane).collect();
+        (each, found.total(Role::Publisher).messages)
+    };
+    first.messages(10, 100, Position(100));
+    second.message(7, Position(70));
+    second.follow(first);
+    first.message(5, Position(200));
+    third.follow(first);
+    first.message(1, Position(300));
+    assert_eq!(
+        counted(),
+        (vec![(12, 106, 300), (3, 13, 300), (1, 1, 300)], 16)
+    );
+    // Another one leads; the first one goes.
+    second.stand_alone();
+    third.follow(second);
+    first.message(1, Position(400));
+    second.message(2, Position(500));
+    assert_eq!(
+        counted(),
+        (vec![(13, 107, 400), (4, 15, 500), (2, 3, 500)], 19)
+    );
+    // Who leads goes before those who follow.
+    let [first, second, third] = lanes;
+    drop(second);
+    assert_eq!(counted().1, 19);
+    drop((first, third));
+    assert_eq!(counted(), (vec![], 19));
+}
+
+#[test]
 fn long_names_are_cut_between_characters() {
     let book = book(4);
     let long = "ä".repeat(3000);

@@ -82,8 +82,10 @@ impl Writer {
         self.defined.clear();
         self.ready_for = 0;
         self.others.push(member);
+        self.count_once();
         if self.first.is_gone {
             let gone = std::mem::replace(&mut self.first, self.others.swap_remove(0));
+            self.count_once();
             // Nobody else has its seat as long as it reads.
             let leaver = self
                 .leavers
@@ -92,6 +94,14 @@ impl Writer {
             if let Some(leaver) = leaver {
                 leaver._seat = gone.seat;
             }
+        }
+    }
+
+    /// Has the first member count messages for the others.
+    fn count_once(&mut self) {
+        self.first.counters.stand_alone();
+        for member in &mut self.others {
+            member.counters.follow(&self.first.counters);
         }
     }
 
@@ -328,18 +338,23 @@ impl Writer {
         let first = moved.swap_remove(0);
         let mut other = Self::over(producer, first);
         other.others = moved;
+        other.count_once();
         other.attached = self.attached.clone();
         Ok(Split::Some(Box::new(other)))
     }
 
     /// Takes out one of several members.
     fn take_out(&mut self, lane: LaneId) -> Option<Member> {
-        if self.first.lane == lane && !self.others.is_empty() {
+        let mut member = if self.first.lane == lane && !self.others.is_empty() {
             let next = self.others.swap_remove(0);
-            return Some(std::mem::replace(&mut self.first, next));
-        }
-        let index = self.others.iter().position(|other| other.lane == lane)?;
-        Some(self.others.swap_remove(index))
+            std::mem::replace(&mut self.first, next)
+        } else {
+            let index = self.others.iter().position(|other| other.lane == lane)?;
+            self.others.swap_remove(index)
+        };
+        member.counters.stand_alone();
+        self.count_once();
+        Some(member)
     }
 
     /// Messages that the subscriber of a lane has not told to have read.

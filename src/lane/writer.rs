@@ -23,7 +23,8 @@ pub struct Writer {
     pub(super) producer: Producer<OwnMedium, PeerCursor>,
     /// Per topic id, the generation of the topic that all subscribers know by it; 0 where they know none.
     pub(super) defined: Vec<u64>,
-    /// The lanes of those who read the ring, as a rule one.
+    /// The lanes of those who read the ring, as a rule one. The first counts messages for all: for each message a page of each would have
+    /// to be fetched, and as words of equal pages these drive each other from the processor's cache.
     pub(super) first: Member,
     pub(super) others: Vec<Member>,
     /// Who has left the ring and has not read all that is there for it.
@@ -172,17 +173,14 @@ impl Writer {
         self.first.counters.message(len_bytes, position);
         self.first.wake();
         if self.is_shared() {
-            self.tell_others(len_bytes, position);
+            self.wake_others();
         }
         true
     }
 
     #[inline(never)]
-    fn tell_others(&mut self, len_bytes: usize, position: Position) {
-        for member in &mut self.others {
-            member.counters.message(len_bytes, position);
-            member.wake();
-        }
+    fn wake_others(&mut self) {
+        self.others.iter_mut().for_each(Member::wake);
     }
 
     fn get_ready(&mut self, topic: u32, generation: u64) -> bool {
@@ -432,9 +430,6 @@ impl Writer {
         }
         let messages = messages as u64;
         self.first.counters.messages(messages, len_bytes, position);
-        for member in &self.others {
-            member.counters.messages(messages, len_bytes, position);
-        }
         let id = topic.id as usize;
         if self.defined.get(id) != Some(&topic.generation) && !self.names_each {
             if self.defined.len() <= id {

@@ -45,7 +45,7 @@ impl Kind {
             Self::Ring => b"ringmain ring 2",
             Self::CursorPage => b"ringmain cursor page 4",
             Self::Epochs => b"ringmain epochs 1",
-            Self::Counters => b"ringmain counters 1",
+            Self::Counters => b"ringmain counters 2",
             Self::Table => b"ringmain table 1",
             Self::Pool => b"ringmain pool 1",
             Self::Region => b"ringmain region 1",
