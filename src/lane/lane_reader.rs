@@ -153,11 +153,11 @@ impl LaneReader {
         }
     }
 
-    /// As [`Reader::ready`], where the lane is a ring.
+    /// As [`Reader::ready`] and [`Reader::ready_in_pool`], where the lane is a ring.
     #[inline(always)]
     pub fn ready(&mut self, len_bytes: Option<usize>) -> bool {
         match self {
-            Self::Ring(reader) => reader.ready(len_bytes),
+            Self::Ring(reader) => reader.ready(len_bytes) || reader.ready_in_pool(),
             _ => false,
         }
     }

@@ -238,12 +238,6 @@ impl Reader {
             Polled::Record(record) if record.kind == Kind::Message => self.message(record),
             Polled::Empty => Ok(Next::Empty),
             Polled::Gap(counts) => Ok(self.gap(counts)),
-            Polled::Record(record)
-                if record.kind == Kind::Pooled && self.is_pooled_again(&record) =>
-            {
-                self.moves = 0;
-                Ok(Next::Message)
-            }
             Polled::Switch(switch) => {
                 self.moves = 0;
                 self.leave_ring(switch)

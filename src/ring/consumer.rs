@@ -229,14 +229,14 @@ impl<S: Read, C: Cursor> Consumer<S, C> {
         Some(Ready { offset, len_bytes })
     }
 
-    /// Offset of the payload of the message that stands next, if that is on this topic, and of so many bytes.
+    /// Offset of the payload of the message that stands next, if that is of this kind, on this topic, and of so many bytes.
     #[inline(always)]
-    pub fn ready_like(&self, topic: u64, len_bytes: usize) -> Option<usize> {
+    pub fn ready_like(&self, kind: Kind, topic: u64, len_bytes: usize) -> Option<usize> {
         let capacity = self.storage.capacity();
         let offset = self.offset();
         // Partner: as in `load_commit_word`.
         let word = Site::RingPoll.load_acquire(self.storage.commit_word(offset)) & !MORE;
-        let is_like = word == commit_word(Kind::Message, len_bytes as u32)
+        let is_like = word == commit_word(kind, len_bytes as u32)
             && offset + CELL_BYTES + len_bytes <= capacity
             && self.storage.load_detail(offset) == topic;
         is_like.then_some(offset + CELL_BYTES)

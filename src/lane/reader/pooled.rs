@@ -49,26 +49,31 @@ impl Reader {
         Ok(Next::Message)
     }
 
-    /// Whether it is a message that lies where the last one did, in the same segment of the pool; found then, as by
-    /// [`pooled`](Self::pooled).
-    #[inline]
-    pub(super) fn is_pooled_again(&mut self, record: &Record) -> bool {
-        let Some(lent) = &mut self.message.lent else {
+    /// Whether a message stands next that lies in the same segment of the pool as the last one that did, and is on a topic that is
+    /// known, as that of the last message: as [`pooled`](Self::pooled) finds it.
+    #[inline(always)]
+    pub fn ready_in_pool(&mut self) -> bool {
+        self.message.lent.is_some() && self.is_in_same_segment()
+    }
+
+    #[inline(never)]
+    fn is_in_same_segment(&mut self) -> bool {
+        let (Some(topic), Some(lent)) = (self.known, &mut self.message.lent) else {
             return false;
         };
-        if self.known != Some(record.detail) || record.len_bytes != Chunk::BYTES {
+        let Some(offset) = (self.consumer).ready_like(Kind::Pooled, topic, Chunk::BYTES) else {
             return false;
-        }
+        };
         let mut bytes = [0; Chunk::BYTES];
-        self.consumer.storage().copy_out(record.offset, &mut bytes);
+        self.consumer.storage().copy_out(offset, &mut bytes);
         if !Chunk::from_bytes(bytes).is_some_and(|chunk| lent.move_to(chunk)) {
             return false;
         }
         lent.fetch();
         self.message.payload = lent.payload;
-        self.message.kind = record.kind;
-        self.message.topic = record.detail;
-        self.end = self.consumer.end(record);
+        self.message.kind = Kind::Pooled;
+        self.message.topic = topic;
+        self.end = self.consumer.end_of(Chunk::BYTES);
         self.consumer.publish_next();
         true
     }

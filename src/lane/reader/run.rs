@@ -2,7 +2,7 @@
 
 use crate::lane::Reader;
 use crate::lane::block::Payload;
-use crate::ring::InPlace;
+use crate::ring::{InPlace, Kind};
 
 impl Reader {
     /// The payload of the message that stands next, as [`ready`](Self::ready) finds it.
@@ -25,7 +25,10 @@ impl Reader {
     #[inline(always)]
     pub unsafe fn next_payload(&mut self, len_bytes: Option<usize>) -> Option<&[u8]> {
         let len = self.len_of(len_bytes);
-        let payload = match self.consumer.ready_like(self.message.topic, len) {
+        let payload = match self
+            .consumer
+            .ready_like(Kind::Message, self.message.topic, len)
+        {
             Some(offset) => {
                 let start = self.consumer.storage().address(offset);
                 self.message.payload = Payload::at(start, len);
