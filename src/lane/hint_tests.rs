@@ -27,11 +27,6 @@ struct Lane {
     _handle: Arc<HandleSlot>,
 }
 
-fn chunk(words: [u64; 4]) -> Chunk {
-    let bytes = words.map(u64::to_le_bytes).concat();
-    Chunk::from_bytes(bytes.try_into().unwrap()).unwrap()
-}
-
 fn fill(segment: &Segment, word: u64) {
     for at in 0..1024 {
         segment.word(8 * at).store(word, Ordering::Relaxed);
@@ -125,7 +120,7 @@ impl Lane {
 #[test]
 fn a_chunk_is_held_as_long_as_it_is_looked_at_or_held() {
     let mut lane = Lane::new();
-    lane.write(chunk([5, 64, 100, 0]));
+    lane.write(Chunk::at(5, 64, 100));
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     assert_eq!(lane.reader.payload(), [7; 100]);
     assert_eq!(lane.slot(1, 0), 6 << 32 | 1);
@@ -137,7 +132,7 @@ fn a_chunk_is_held_as_long_as_it_is_looked_at_or_held() {
     assert_eq!(&*second, [7; 100]);
     drop(second);
     assert_eq!(lane.slot(1, 0), 0);
-    lane.write(chunk([5, 128, 8, 0]));
+    lane.write(Chunk::at(5, 128, 8));
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     lane.reader.release();
     assert_eq!(lane.slot(1, 0), 0);
@@ -149,7 +144,7 @@ fn a_chunk_is_held_as_long_as_it_is_looked_at_or_held() {
 fn what_is_given_up_is_told_as_lost_and_once() {
     let mut lane = Lane::new();
     for _ in 0..4 {
-        lane.write(chunk([5, 64, 100, 0]));
+        lane.write(Chunk::at(5, 64, 100));
     }
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     lane.reader.release();
@@ -175,21 +170,19 @@ fn a_slot_names_the_chunk_before_the_record_is_looked_at_again() {
         named.set(lane.slot(2, 0));
         stands
     };
-    assert_eq!(
-        hints.take(chunk([5, 64, 100, 0]), || look(false)),
-        Ok(false)
-    );
+    assert_eq!(hints.take(Chunk::at(5, 64, 100), || look(false)), Ok(false));
     assert_eq!((named.get(), lane.slot(2, 0)), (6 << 32 | 1, 0));
     assert!(hints.payload().is_none() && hints.hold().is_none());
-    assert_eq!(hints.take(chunk([5, 128, 100, 0]), || look(true)), Ok(true));
+    assert_eq!(hints.take(Chunk::at(5, 128, 100), || look(true)), Ok(true));
     assert_eq!((named.get(), lane.slot(2, 0)), (6 << 32 | 2, 6 << 32 | 2));
     assert_eq!(hints.payload(), Some(&[7; 100][..]));
     assert!(hints.release() && !hints.release());
     assert_eq!(lane.slot(2, 0), 0);
     // Of one that was given up nothing is believed.
-    for nowhere in [[4, 0, 1, 0], [6, 0, 1, 0], [5, 64, 8192, 0]] {
-        assert_eq!(hints.take(chunk(nowhere), || false), Ok(false));
-        assert!(hints.take(chunk(nowhere), || true).is_err());
+    for (segment, offset, len) in [(4, 0, 1), (6, 0, 1), (5, 64, 8192)] {
+        let nowhere = Chunk::at(segment, offset, len);
+        assert_eq!(hints.take(nowhere, || false), Ok(false));
+        assert!(hints.take(nowhere, || true).is_err());
     }
 }
 
@@ -198,7 +191,7 @@ fn without_a_free_slot_a_chunk_is_copied_before_the_record_is_looked_at_again() 
     let (lane, mut hints, _) = Lane::with(true);
     let holds: Vec<_> = (0..HOLDS)
         .map(|_| {
-            assert_eq!(hints.take(chunk([5, 0, 8, 0]), || true), Ok(true));
+            assert_eq!(hints.take(Chunk::at(5, 0, 8), || true), Ok(true));
             hints.hold().unwrap()
         })
         .collect();
@@ -210,45 +203,46 @@ fn without_a_free_slot_a_chunk_is_copied_before_the_record_is_looked_at_again() 
             fill(&lane.segment, 0);
             stands
         };
-        let named = chunk([5, offset, len, 0]);
+        let named = Chunk::at(5, offset, len);
         assert_eq!(hints.take(named, || overwrite(true)), Ok(true));
         assert_eq!(hints.payload(), Some(&vec![9; len as usize][..]));
         assert!(hints.hold().is_none());
         assert_eq!(hints.take(named, || overwrite(false)), Ok(false));
         assert!(hints.payload().is_none());
     }
-    for nowhere in [[4, 0, 1, 0], [5, 64, 8192, 0]] {
-        assert_eq!(hints.take(chunk(nowhere), || false), Ok(false));
-        assert!(hints.take(chunk(nowhere), || true).is_err());
+    for (segment, offset, len) in [(4, 0, 1), (5, 64, 8192)] {
+        let nowhere = Chunk::at(segment, offset, len);
+        assert_eq!(hints.take(nowhere, || false), Ok(false));
+        assert!(hints.take(nowhere, || true).is_err());
     }
     drop(holds);
-    assert_eq!(hints.take(chunk([5, 0, 8, 0]), || true), Ok(true));
+    assert_eq!(hints.take(Chunk::at(5, 0, 8), || true), Ok(true));
     assert!(hints.hold().is_some());
 }
 
 #[test]
 fn parcels_that_name_no_chunk_end_the_lane() {
     let broken = [
-        ("never sent", [4, 0, 1, 0]),
-        ("another kind", [6, 0, 1, 0]),
-        ("too long", [5, 64, 8192, 0]),
-        ("longer than anything", [5, 64, u64::MAX, 0]),
-        ("behind the end", [5, 8256, 0, 0]),
+        ("never sent", Chunk::at(4, 0, 1)),
+        ("another kind", Chunk::at(6, 0, 1)),
+        ("too long", Chunk::at(5, 64, 8192)),
+        ("longer than anything", Chunk::at(5, 64, u64::MAX)),
+        ("behind the end", Chunk::at(5, 8256, 0)),
     ];
-    for (what, words) in broken {
+    for (what, chunk) in broken {
         let mut lane = Lane::new();
-        lane.write(chunk(words));
+        lane.write(chunk);
         assert!(lane.reader.next().is_err(), "{what}");
     }
     let (mut lane, ..) = Lane::with(false);
-    lane.write(chunk([5, 64, 100, 0]));
+    lane.write(Chunk::at(5, 64, 100));
     assert!(matches!(lane.reader.next(), Err(LaneError::Parcel { .. })));
 }
 
 #[test]
 fn a_segment_that_is_given_up_is_forgotten_and_what_is_held_of_it_stays() {
     let mut lane = Lane::new();
-    lane.write(chunk([5, 64, 100, 0]));
+    lane.write(Chunk::at(5, 64, 100));
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     let held = lane.reader.hold().unwrap();
     lane.reader.release();
@@ -259,7 +253,7 @@ fn a_segment_that_is_given_up_is_forgotten_and_what_is_held_of_it_stays() {
     assert_eq!(lane.reader.next(), Ok(Next::Empty));
     assert!(lane.reader.is_dry());
     assert_eq!(&*held, [7; 100]);
-    lane.write(chunk([5, 64, 100, 0]));
+    lane.write(Chunk::at(5, 64, 100));
     assert!(lane.reader.next().is_err());
     // One that is not known cannot be given up.
     let mut lane = Lane::new();

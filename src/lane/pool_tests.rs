@@ -23,8 +23,8 @@ fn segment(kind: SegmentKind) -> Segment {
     Segment::create(kind, 8192, &SegmentOptions::default()).unwrap()
 }
 
-fn words(words: [u64; 4]) -> Vec<u8> {
-    words.map(u64::to_le_bytes).concat()
+fn named(segment: u32, offset: u64, len: u64) -> Vec<u8> {
+    Chunk::at(segment, offset, len).to_bytes().to_vec()
 }
 
 impl Lane {
@@ -91,7 +91,7 @@ impl Lane {
 #[test]
 fn a_chunk_is_read_where_it_lies_and_held_where_it_was_read() {
     let mut lane = Lane::new();
-    lane.write(Kind::Pooled, &words([5, 64, 100, 0]));
+    lane.write(Kind::Pooled, &named(5, 64, 100));
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     assert_eq!(lane.payload(), [7; 100]);
     assert_eq!(lane.reader.len_bytes(), 100);
@@ -115,7 +115,7 @@ fn a_chunk_is_read_where_it_lies_and_held_where_it_was_read() {
 fn a_chunk_may_be_empty_and_end_with_its_segment() {
     let mut lane = Lane::new();
     for (offset, len) in [(0, 8192), (8192, 0), (0, 0), (8128, 64)] {
-        lane.write(Kind::Pooled, &words([5, offset, len, 0]));
+        lane.write(Kind::Pooled, &named(5, offset, len));
         assert_eq!(lane.reader.next(), Ok(Next::Message));
         assert_eq!(lane.payload().len() as u64, len);
         lane.reader.release();
@@ -124,22 +124,16 @@ fn a_chunk_may_be_empty_and_end_with_its_segment() {
 
 #[test]
 fn records_that_name_no_chunk_end_the_lane() {
-    let good = words([5, 64, 100, 0]);
+    let good = named(5, 64, 100);
     let stamped = [&[0; 16][..], &good].concat();
     let broken: Vec<(&str, Kind, Vec<u8>)> = vec![
-        ("never sent", Kind::Pooled, words([4, 0, 1, 0])),
-        ("another kind", Kind::Pooled, words([6, 0, 1, 0])),
-        ("no number", Kind::Pooled, words([1 << 32, 0, 1, 0])),
-        ("too long", Kind::Pooled, words([5, 64, 8192, 0])),
-        (
-            "longer than anything",
-            Kind::Pooled,
-            words([5, 64, u64::MAX, 0]),
-        ),
-        ("behind the end", Kind::Pooled, words([5, 8256, 0, 0])),
-        ("not aligned", Kind::Pooled, words([5, 32, 1, 0])),
-        ("reserved", Kind::Pooled, words([5, 0, 1, 1])),
-        ("cut off", Kind::Pooled, good[..31].to_vec()),
+        ("never sent", Kind::Pooled, named(4, 0, 1)),
+        ("another kind", Kind::Pooled, named(6, 0, 1)),
+        ("no number", Kind::Pooled, vec![0; Chunk::BYTES]),
+        ("too long", Kind::Pooled, named(5, 64, 8192)),
+        ("longer than anything", Kind::Pooled, named(5, 64, u64::MAX)),
+        ("behind the end", Kind::Pooled, named(5, 8256, 0)),
+        ("cut off", Kind::Pooled, good[..15].to_vec()),
         ("nothing", Kind::Pooled, vec![]),
         ("with a stamp", Kind::Pooled, stamped.clone()),
         ("without a stamp", Kind::StampedPooled, good.clone()),
@@ -157,13 +151,13 @@ fn records_that_name_no_chunk_end_the_lane() {
 #[test]
 fn a_segment_that_is_retired_is_not_known_any_more() {
     let mut lane = Lane::new();
-    lane.write(Kind::Pooled, &words([5, 0, 1, 0]));
+    lane.write(Kind::Pooled, &named(5, 0, 1));
     assert_eq!(lane.reader.next(), Ok(Next::Message));
     let held = lane.reader.hold().unwrap();
     lane.reader.release();
     lane.retire(5);
     assert_eq!(lane.reader.next(), Ok(Next::Empty));
-    lane.write(Kind::Pooled, &words([5, 0, 1, 0]));
+    lane.write(Kind::Pooled, &named(5, 0, 1));
     assert!(lane.reader.next().is_err());
     drop(held);
     // One that is not known cannot be retired, so nobody is kept busy by that.

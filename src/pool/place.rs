@@ -2,10 +2,11 @@
 //!
 //! | bytes of the payload | what |
 //! |---|---|
-//! | 0..8 | segment, u64, below 2^32 - 1 |
-//! | 8..16 | offset in the segment's data, u64, a multiple of 64 |
-//! | 16..24 | length in bytes, u64 |
-//! | 24..32 | zero |
+//! | 0..4 | offset in the segment's data, divided by 64, u32 |
+//! | 4..8 | number of the segment, plus 1, u32, not 0 |
+//! | 8..16 | length in bytes, u64 |
+//!
+//! With its header such a record takes half a line, and never more than one.
 
 /// A segment of a publisher, as it numbers them; below 2^32 - 1, never given twice.
 pub type SegmentId = u32;
@@ -53,28 +54,38 @@ impl Place {
 
 impl Chunk {
     /// Bytes in a ring.
-    pub const BYTES: usize = 32;
+    pub const BYTES: usize = 16;
+
+    /// So many bytes from an offset on, which is a multiple of 64.
+    #[cfg(test)]
+    pub fn at(segment: SegmentId, offset_bytes: u64, len_bytes: u64) -> Self {
+        assert!(offset_bytes.is_multiple_of(CHUNK_ALIGN_BYTES));
+        let unit = u32::try_from(offset_bytes / CHUNK_ALIGN_BYTES).unwrap();
+        Self {
+            place: Place::new(segment, unit),
+            len_bytes,
+        }
+    }
 
     /// As in a ring.
+    #[inline]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let words = [self.place.word(), self.len_bytes];
         let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&u64::from(self.place.segment).to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.place.offset_bytes().to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.len_bytes.to_le_bytes());
+        for (part, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *part = word.to_le_bytes();
+        }
         bytes
     }
 
     /// What a ring says; `None` if it is no chunk of any segment. Whether the segment is so long is not known here.
+    #[inline]
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
-        let [segment, offset, len_bytes, reserved] = [0, 8, 16, 24].map(word);
-        let segment = SegmentId::try_from(segment)
-            .ok()
-            .filter(|id| *id <= LAST_SEGMENT)?;
-        let unit = u32::try_from(offset / CHUNK_ALIGN_BYTES).ok()?;
-        let is_chunk = offset % CHUNK_ALIGN_BYTES == 0 && reserved == 0;
-        is_chunk.then_some(Self {
-            place: Place { segment, unit },
+        let [place, len_bytes] = [0, 8].map(word);
+        let segment = ((place >> 32) as SegmentId).checked_sub(1)?;
+        Some(Self {
+            place: Place::new(segment, place as u32),
             len_bytes,
         })
     }
@@ -91,36 +102,26 @@ pub(super) const LAST_SEGMENT: SegmentId = u32::MAX - 1;
 mod tests {
     use super::*;
 
-    fn chunk(words: [u64; 4]) -> Option<Chunk> {
-        let mut bytes = [0; Chunk::BYTES];
-        for (part, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
-            *part = word.to_le_bytes();
-        }
-        Chunk::from_bytes(bytes)
-    }
-
     #[test]
     fn chunks_have_their_documented_bytes() {
-        let found = chunk([7, 128, 5000, 0]).unwrap();
-        assert_eq!(found.place.segment, 7);
-        assert_eq!(found.place.offset_bytes(), 128);
-        assert_eq!(found.len_bytes, 5000);
-        assert_eq!(Chunk::from_bytes(found.to_bytes()), Some(found));
-        assert_eq!(found.place.word(), 8 << 32 | 2);
+        let chunk = Chunk {
+            place: Place::new(7, 2),
+            len_bytes: 5000,
+        };
+        let bytes = [2, 0, 0, 0, 8, 0, 0, 0, 0x88, 0x13, 0, 0, 0, 0, 0, 0];
+        assert_eq!(chunk.to_bytes(), bytes);
+        assert_eq!(Chunk::from_bytes(bytes), Some(chunk));
+        assert_eq!(chunk.place.offset_bytes(), 128);
+        assert_eq!(chunk.place.word(), 8 << 32 | 2);
     }
 
     #[test]
     fn what_names_no_chunk_is_refused() {
-        let last = u64::from(LAST_SEGMENT);
-        assert!(chunk([last, 64 * u64::from(u32::MAX), u64::MAX, 0]).is_some());
-        for words in [
-            [last + 1, 0, 1, 0],
-            [1 << 32, 0, 1, 0],
-            [0, 16, 1, 0],
-            [0, 64 << 32, 1, 0],
-            [0, 0, 1, 1],
-        ] {
-            assert_eq!(chunk(words), None, "{words:?}");
-        }
+        let last = Chunk::from_bytes([0xff; Chunk::BYTES]).unwrap();
+        assert_eq!(last.place.segment, LAST_SEGMENT);
+        assert_eq!(last.place.offset_bytes(), 64 * u64::from(u32::MAX));
+        let mut bytes = [0xff; Chunk::BYTES];
+        bytes[4..8].fill(0);
+        assert_eq!(Chunk::from_bytes(bytes), None);
     }
 }

@@ -47,7 +47,7 @@ impl Kind {
             Self::Epochs => b"ringmain epochs 1",
             Self::Counters => b"ringmain counters 2",
             Self::Table => b"ringmain table 1",
-            Self::Pool => b"ringmain pool 1",
+            Self::Pool => b"ringmain pool 2",
             Self::Region => b"ringmain region 1",
         })
     }
