@@ -31,6 +31,9 @@ use sleepers::Sleepers;
 pub(super) use wait::{Sign, Watch};
 
 /// How a subscriber waits for messages.
+///
+/// Where messages come in a stream, one that polls rests between two looks, for eight microseconds at most: a publisher that is
+/// followed step by step is a third as fast. A message that comes alone is not kept waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wait {
