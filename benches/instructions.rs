@@ -128,19 +128,19 @@ fn at_most(baseline: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(150))]
-#[bench::four_lanes(args = (4), setup = bus, config = at_most(230))]
-#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1427))]
-#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1205))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1100))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1388))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(135))]
+#[bench::four_lanes(args = (4), setup = bus, config = at_most(196))]
+#[bench::one_lane_and_history(args = (1), setup = keeping_bus, config = at_most(1464))]
+#[bench::history_alone(args = (0), setup = keeping_bus, config = at_most(1237))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(1132))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(1420))]
 fn publish_1000(mut bus: Bus) -> Bus {
     publish(&mut bus, COUNT);
     bus
 }
 
 #[library_benchmark]
-#[bench::of_32(args = (1), setup = bus, config = at_most(87))]
+#[bench::of_32(args = (1), setup = bus, config = at_most(91))]
 fn publish_1000_in_batches(mut bus: Bus) -> Bus {
     let quotes = vec![bus.quote.clone(); BATCH];
     for _ in 0..COUNT / BATCH {
@@ -151,7 +151,7 @@ fn publish_1000_in_batches(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(setup = full_bus, config = at_most(105))]
+#[bench::one_lane(setup = full_bus, config = at_most(107))]
 fn receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         let sample = bus.subscribers[0].recv().unwrap();
@@ -176,9 +176,9 @@ fn poll_1000(mut bus: Bus) -> Bus {
 
 // One by one, for a lane that conflates holds one message of a topic.
 #[library_benchmark]
-#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(250))]
-#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(2010))]
-#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(3723))]
+#[bench::one_lane(args = (BLOCK), setup = overflowing_bus, config = at_most(233))]
+#[bench::one_drop_oldest_lane(args = (Overflow::DropOldest), setup = overflowing_bus, config = at_most(2117))]
+#[bench::one_conflate_lane(args = (Overflow::Conflate), setup = overflowing_bus, config = at_most(3871))]
 fn publish_and_receive_1000(mut bus: Bus) -> Bus {
     for number in 0..COUNT {
         bus.quote.number = number as u64;
@@ -191,7 +191,7 @@ fn publish_and_receive_1000(mut bus: Bus) -> Bus {
 }
 
 #[library_benchmark]
-#[bench::one_lane(args = (1), setup = bus, config = at_most(108))]
+#[bench::one_lane(args = (1), setup = bus, config = at_most(110))]
 fn poll_empty_1000(mut bus: Bus) -> Bus {
     for _ in 0..COUNT {
         assert!(black_box(bus.subscribers[0].try_recv()).unwrap().is_none());

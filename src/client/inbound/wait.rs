@@ -148,7 +148,8 @@ impl Inbound {
     /// how far all is read: one that knows its reader close behind prepares for the next message (`Producer::clear_ahead`).
     #[inline(always)]
     fn begin_watch(&mut self) -> Sign {
-        if self.wait == Wait::Park {
+        // Of lanes that are copied from, too, something may be there.
+        if self.wait == Wait::Park || self.is_disturbed() || !self.are_dry() {
             return Sign::Poll;
         }
         let read = self.lanes.iter_mut().filter(|lane| lane.behind.is_none());
