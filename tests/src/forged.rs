@@ -26,7 +26,7 @@ impl Forged {
 
     /// Counters, allocated and with a good header, named as they have to be.
     pub fn counters(data_bytes: u64) -> Self {
-        Self::named("ringmain-counters", 4, 0x87d89a8984c2c49c, data_bytes)
+        Self::named("ringmain-counters", 4, 0x87d89d8984c2c9b5, data_bytes)
     }
 
     /// Bytes that are claimed, but not there.
