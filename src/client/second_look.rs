@@ -1,5 +1,6 @@
 //! Whether a handle looks twice when it sleeps, so that its peers need no fence to wake it (see [`crate::doorbell`]).
 
+use std::mem;
 use std::time::Instant;
 
 use crate::doorbell::SETTLE;
@@ -33,15 +34,14 @@ impl SecondLook {
         is_news
     }
 
-    /// Somebody else is about to sleep. Whether its counters are to say that it does not look twice, and have not said so.
-    pub(super) fn end(&mut self) -> bool {
+    /// Somebody else is about to sleep. `tell` has the counters say that nobody looks twice, where they have said so.
+    pub(super) fn end(&mut self, tell: impl FnOnce()) {
         self.sleeps_elsewhere = true;
-        let is_news = self.told;
-        if is_news {
-            self.told = false;
+        if mem::take(&mut self.told) {
+            tell();
+            // Behind the stores: from here on peers have the time that they need to see them.
             self.asked_for_fences = Some(Instant::now());
         }
-        is_news
     }
 
     /// Whether its counters say that it looks twice.
@@ -58,6 +58,8 @@ impl SecondLook {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -65,7 +67,10 @@ mod tests {
         let mut look = SecondLook::default();
         assert!(!look.is_due());
         assert!(look.begin() && !look.begin() && look.is_due());
-        assert!(look.end() && !look.end());
+        let told = Cell::new(0);
+        look.end(|| told.set(told.get() + 1));
+        look.end(|| told.set(told.get() + 1));
+        assert_eq!(told.get(), 1);
         assert!(look.is_due() && !look.is_told());
         assert!(!look.begin(), "for good");
         std::thread::sleep(SETTLE);

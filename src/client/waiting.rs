@@ -36,8 +36,9 @@ use super::subscriber::{Receive, Subscriber};
 /// [`WouldBlock`]: crate::PublishError::WouldBlock
 pub trait Waitable: AsFd {
     /// Says that the caller is about to sleep on the descriptor. Whether it may: not if there is something, nor for a
-    /// millisecond after a subscriber has polled or slept in its own thread, until publishers know that they have to look
-    /// after it. From then on they do, which costs them a fence for each message, as long as the subscriber lives.
+    /// millisecond from the first time on, until the peers of a publisher, or of a subscriber that has polled or slept in its own
+    /// thread, know that they have to look after it. From then on they do, which costs them a fence for each message, as long as
+    /// the handle lives.
     fn announce(&mut self) -> bool;
     /// The sleep is over, or did not come about.
     fn retire(&mut self);

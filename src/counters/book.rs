@@ -5,17 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::message::Clock;
-use crate::ring::{DropCause, DropCounts, Position};
 use crate::segment::fork::ProcessMark;
 use crate::segment::{
     Kind as SegmentKind, MemoryOptions, PAGE_BYTES, Segment, SegmentError, SegmentOptions,
 };
 use crate::sync::{AtomicU64, Ordering, fence};
 
-use super::histogram::bucket_of;
 use super::page::{Counter, Kind, Page, Text};
 use super::slot::Slot;
 use super::snapshot::Role;
@@ -31,24 +28,9 @@ pub(crate) struct Book {
 
 /// The counters of a handle: what its ended lanes have counted, what it counts itself.
 pub(crate) struct HandleSlot {
-    leaf: Leaf,
-    role: Role,
-    book: Arc<Book>,
-}
-
-/// The counters of a lane. One thread counts: the one that writes or reads the lane.
-pub(crate) struct LaneSlot {
-    /// The page of `own`.
-    page: Slot,
-    own: Arc<Counted>,
-    /// Who counts messages for this lane, too. Its page is kept until this is undone.
-    leader: Option<Arc<Counted>>,
-}
-
-/// What a lane has counted, which its handle takes over in the end.
-struct Counted {
-    leaf: Leaf,
-    handle: Arc<HandleSlot>,
+    pub(super) leaf: Leaf,
+    pub(super) role: Role,
+    pub(super) book: Arc<Book>,
 }
 
 #[derive(Default)]
@@ -64,8 +46,8 @@ struct State {
 }
 
 /// A page with where it goes when it is given back.
-struct Leaf {
-    slot: Slot,
+pub(super) struct Leaf {
+    pub(super) slot: Slot,
     /// `None` for a private page.
     place: Option<Place>,
 }
@@ -84,14 +66,14 @@ struct Place {
 }
 
 /// What a page is about.
-struct About<'a> {
-    kind: Kind,
-    handle: u32,
-    lane: u64,
-    ring_bytes: usize,
-    name: &'a str,
-    topics: &'a str,
-    message_type: &'a str,
+pub(super) struct About<'a> {
+    pub(super) kind: Kind,
+    pub(super) handle: u32,
+    pub(super) lane: u64,
+    pub(super) ring_bytes: usize,
+    pub(super) name: &'a str,
+    pub(super) topics: &'a str,
+    pub(super) message_type: &'a str,
 }
 
 impl Book {
@@ -149,7 +131,7 @@ impl Book {
         self.lock().shelves.iter().flatten().count()
     }
 
-    fn take(&self, about: &About<'_>) -> Leaf {
+    pub(super) fn take(&self, about: &About<'_>) -> Leaf {
         let mut state = self.lock();
         if state.free.is_empty()
             && let Err(error) = state.grow(&self.name, &self.options)
@@ -158,10 +140,9 @@ impl Book {
             tracing::debug!(%error, "counters that nobody can read");
         }
         let Some((place, slot)) = state.take() else {
-            return Leaf {
-                slot: Slot::private(),
-                place: None,
-            };
+            let slot = Slot::private();
+            slot.open(about, state.bus, state.client);
+            return Leaf { slot, place: None };
         };
         state.change(|state| slot.open(about, state.bus, state.client));
         Leaf {
@@ -171,7 +152,7 @@ impl Book {
     }
 
     /// Takes a page back; `add_up` keeps what it has counted.
-    fn give_back(&self, leaf: &Leaf, add_up: impl FnOnce(&[Slot; FIXED])) {
+    pub(super) fn give_back(&self, leaf: &Leaf, add_up: impl FnOnce(&[Slot; FIXED])) {
         let Some(place) = leaf.place.filter(|_| !self.mark.is_forked()) else {
             return;
         };
@@ -186,13 +167,13 @@ impl Book {
     }
 
     /// Does something during which sums over pages are wrong; not in a forked child, whose parent's pages these are.
-    fn change(&self, step: impl FnOnce()) {
+    pub(super) fn change(&self, step: impl FnOnce()) {
         if !self.mark.is_forked() {
             self.lock().change(|_| step());
         }
     }
 
-    fn rename(&self, leaf: &Leaf, topics: &str) {
+    pub(super) fn rename(&self, leaf: &Leaf, topics: &str) {
         let state = self.lock();
         state.change(|_| {
             leaf.slot.close();
@@ -286,37 +267,6 @@ impl State {
 }
 
 impl HandleSlot {
-    /// The counters of a new lane of this handle.
-    pub(crate) fn lane(
-        self: &Arc<Self>,
-        lane: u64,
-        peer: &str,
-        topics: &str,
-        message_type: &str,
-        ring_bytes: usize,
-    ) -> LaneSlot {
-        let leaf = self.book.take(&About {
-            kind: match self.role {
-                Role::Publisher => Kind::PublisherLane,
-                Role::Subscriber => Kind::SubscriberLane,
-            },
-            handle: self.leaf.slot.handle.load(Ordering::Relaxed) as u32,
-            lane,
-            ring_bytes,
-            name: peer,
-            topics,
-            message_type,
-        });
-        LaneSlot {
-            page: leaf.slot.clone(),
-            own: Arc::new(Counted {
-                leaf,
-                handle: self.clone(),
-            }),
-            leader: None,
-        }
-    }
-
     /// The handle has other patterns now.
     pub(crate) fn rename(&self, topics: &str) {
         self.book.rename(&self.leaf, topics);
@@ -332,120 +282,6 @@ impl HandleSlot {
     /// The handle goes to sleep. Only for a subscriber, whose lanes do not count sleeps: the ended ones add to the same word.
     pub(crate) fn parked(&self) {
         count(&self.leaf.slot, Counter::Parks, 1);
-    }
-}
-
-impl LaneSlot {
-    /// A message was written or read; the lane stands at `position` now.
-    #[inline(always)]
-    pub(crate) fn message(&self, len_bytes: usize, position: Position) {
-        self.messages(1, len_bytes, position);
-    }
-
-    /// Messages of so many bytes together were written; the lane stands at `position` now.
-    #[inline(always)]
-    pub(crate) fn messages(&self, messages: u64, len_bytes: usize, position: Position) {
-        let page = &*self.page;
-        count(page, Counter::Messages, messages);
-        count(page, Counter::Bytes, len_bytes as u64);
-        // Relaxed, as all counters: they order nothing.
-        page.counts[Counter::Position as usize].store(position.0, Ordering::Relaxed);
-    }
-
-    /// From now on the messages that the other lane counts count for this one, too: both lie in one ring, which is written by whoever
-    /// calls this.
-    pub(crate) fn follow(&mut self, leader: &Self) {
-        let leader = &leader.own;
-        let follows = self.leader.as_ref();
-        if follows.is_some_and(|follows| Arc::ptr_eq(follows, leader)) {
-            return;
-        }
-        self.stand_alone();
-        let counted = leader.leaf.slot.lane.load(Ordering::Relaxed);
-        self.own.handle.book.change(|| {
-            self.page.shift(&leader.leaf.slot, u64::wrapping_sub);
-            self.page.follows.store(counted, Ordering::Relaxed);
-        });
-        self.leader = Some(leader.clone());
-    }
-
-    /// From now on it counts by itself.
-    pub(crate) fn stand_alone(&mut self) {
-        let Some(leader) = self.leader.take() else {
-            return;
-        };
-        self.own.handle.book.change(|| {
-            self.page.shift(&leader.leaf.slot, u64::wrapping_add);
-            self.page.follows.store(0, Ordering::Relaxed);
-        });
-    }
-
-    /// The subscriber has other patterns now.
-    pub(crate) fn rename(&self, topics: &str) {
-        self.own.handle.book.rename(&self.own.leaf, topics);
-    }
-
-    /// Messages were dropped.
-    pub(crate) fn dropped(&self, cause: DropCause, messages: u64) {
-        count(&self.page, of_cause(cause), messages);
-    }
-
-    /// The publisher has told of messages that were dropped.
-    pub(crate) fn lost(&self, counts: &DropCounts) {
-        for cause in [DropCause::Full, DropCause::Deadline] {
-            count(&self.page, of_cause(cause), counts.count(cause));
-        }
-    }
-
-    /// Messages were not given, for later ones on their topics were there.
-    pub(crate) fn conflated(&self, messages: u64) {
-        count(&self.page, Counter::Conflated, messages);
-    }
-
-    /// The peer was woken.
-    pub(crate) fn woke(&self) {
-        count(&self.page, Counter::Wakes, 1);
-    }
-
-    /// The publisher goes to sleep until the lane has room.
-    pub(crate) fn parked(&self) {
-        count(&self.page, Counter::Parks, 1);
-    }
-
-    /// The publisher has waited for room.
-    pub(crate) fn blocked(&self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        count(&self.page, Counter::BlockedNs, ns);
-    }
-
-    /// The publisher will not wait again until the subscriber has moved on.
-    pub(crate) fn stalled(&self) {
-        count(&self.page, Counter::Stalls, 1);
-    }
-
-    /// A message that is read was no value of its type.
-    pub(crate) fn undecodable(&self) {
-        count(&self.page, Counter::Undecodable, 1);
-    }
-
-    /// A message took that long.
-    #[inline]
-    pub(crate) fn latency(&self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        add(&self.page.latency[bucket_of(ns)], 1);
-    }
-}
-
-impl Drop for LaneSlot {
-    fn drop(&mut self) {
-        self.stand_alone();
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let HandleSlot { leaf, book, .. } = &*self.handle;
-        book.give_back(&self.leaf, |_| leaf.slot.absorb(&self.leaf.slot));
     }
 }
 
@@ -503,19 +339,8 @@ impl Page {
         fence(Ordering::Release);
     }
 
-    /// Adds what another page has counted of messages, or takes it off; the position is the same.
-    fn shift(&self, other: &Self, by: impl Fn(u64, u64) -> u64) {
-        for counter in [Counter::Messages, Counter::Bytes] {
-            let word = &self.counts[counter as usize];
-            let counted = other.counts[counter as usize].load(Ordering::Relaxed);
-            word.store(by(word.load(Ordering::Relaxed), counted), Ordering::Relaxed);
-        }
-        let position = other.counts[Counter::Position as usize].load(Ordering::Relaxed);
-        self.counts[Counter::Position as usize].store(position, Ordering::Relaxed);
-    }
-
     /// Adds what another page has counted.
-    fn absorb(&self, other: &Self) {
+    pub(super) fn absorb(&self, other: &Self) {
         let counters = self.counts.iter().zip(&other.counts).enumerate();
         let counters = counters.filter(|(index, _)| *index != Counter::Position as usize);
         let buckets = self.latency.iter().zip(&other.latency);
@@ -542,24 +367,17 @@ impl<const WORDS: usize> Text<WORDS> {
 }
 
 #[inline(always)]
-fn count(page: &Page, counter: Counter, amount: u64) {
+pub(super) fn count(page: &Page, counter: Counter, amount: u64) {
     add(&page.counts[counter as usize], amount);
 }
 
 /// Adds to a word that no other thread writes now: no need for a locked instruction.
 #[inline(always)]
-fn add(word: &AtomicU64, amount: u64) {
+pub(super) fn add(word: &AtomicU64, amount: u64) {
     word.store(
         word.load(Ordering::Relaxed).wrapping_add(amount),
         Ordering::Relaxed,
     );
-}
-
-fn of_cause(cause: DropCause) -> Counter {
-    match cause {
-        DropCause::Full => Counter::DroppedFull,
-        DropCause::Deadline => Counter::DroppedDeadline,
-    }
 }
 
 /// Pages that each segment begins with.

@@ -36,14 +36,16 @@
 
 mod book;
 mod histogram;
+mod lane;
 mod page;
 mod reading;
 mod scan;
 mod slot;
 mod snapshot;
 
-pub(crate) use book::{Book, HandleSlot, LaneSlot};
+pub(crate) use book::{Book, HandleSlot};
 pub use histogram::Histogram;
+pub(crate) use lane::LaneSlot;
 pub use scan::{ScanError, scan, scan_process};
 pub use snapshot::{ClientCounters, Counts, HandleCounters, Lag, LaneCounters, Role, Scan};
 

@@ -49,6 +49,10 @@ impl Reader {
         // The other ring names its topics anew.
         self.topics.clear();
         self.known = None;
+        // So are the publisher's sleeps. It may be in one that waits for the end of the ring that was left: the cursor moved without a look
+        // at that.
+        self.publisher.forget();
+        self.publisher.ring();
         Ok(())
     }
 }

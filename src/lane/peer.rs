@@ -32,6 +32,11 @@ impl Peer {
         rings
     }
 
+    /// Its sleeps are numbered anew.
+    pub fn forget(&mut self) {
+        self.waker = Waker::default();
+    }
+
     /// The bell alone, to be rung by whoever.
     pub fn bell(&self) -> &Arc<BellSender> {
         &self.bell

@@ -37,7 +37,7 @@ pub struct Reader {
     end: Position,
     /// A topic id that has a name.
     pub(super) known: Option<u64>,
-    publisher: Peer,
+    pub(super) publisher: Peer,
     counters: LaneSlot,
     /// Whether it tells how far it has come, for whoever reads on.
     keeps_account: bool,

@@ -50,7 +50,7 @@ impl Pace {
     #[inline]
     pub(super) fn look(&mut self) {
         spin_loop();
-        self.looks += 1;
+        self.looks = self.looks.saturating_add(1);
     }
 }
 

@@ -31,16 +31,15 @@ impl Sleepers {
     #[inline]
     pub(super) fn look_twice(&mut self) {
         if self.second_look.begin() {
-            self.set_looks_twice(true);
+            tell(&mut self.pages, true);
         }
     }
 
     /// Asks publishers for fences, from now on: somebody else is about to sleep. Whether they know it; a wake can be lost
     /// until they do.
     pub(super) fn look_once(&mut self) -> bool {
-        if self.second_look.end() {
-            self.set_looks_twice(false);
-        }
+        let pages = &mut self.pages;
+        self.second_look.end(|| tell(pages, false));
         !self.second_look.is_due()
     }
 
@@ -71,12 +70,12 @@ impl Sleepers {
             sleeper.retire(page.parked());
         }
     }
+}
 
-    #[cold]
-    fn set_looks_twice(&mut self, looks_twice: bool) {
-        for (page, sleeper) in &mut self.pages {
-            sleeper.set_looks_twice(page.parked(), looks_twice);
-        }
+#[cold]
+fn tell(pages: &mut [(Arc<CursorPage>, Sleeper)], looks_twice: bool) {
+    for (page, sleeper) in pages {
+        sleeper.set_looks_twice(page.parked(), looks_twice);
     }
 }
 

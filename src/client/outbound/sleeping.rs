@@ -41,11 +41,9 @@ impl Outbound {
         if self.shared.mark().is_forked() {
             return false;
         }
-        if self.second_look.end() {
-            for (_, lane) in &mut self.lanes {
-                lane.set_looks_twice(false);
-            }
-        }
+        let lanes = self.lanes.iter_mut();
+        self.second_look
+            .end(|| lanes.for_each(|(_, lane)| lane.set_looks_twice(false)));
         !self.second_look.is_due() && self.announce()
     }
 
