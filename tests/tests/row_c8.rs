@@ -95,9 +95,14 @@ fn c8_close_tells_what_a_stuck_subscriber_has_not_read_when_the_deadline_is_over
             });
             assert!(started.elapsed() >= deadline);
             assert!(!closed.is_complete());
-            // It has not looked for more since, so what it has read is not told.
+            // What it has read is told only if it found nothing more at some time, as from another host it may have.
             let lane = only(closed);
-            assert_eq!((lane.unread, lane.dropped), (10, 0));
+            let told = match bus.transport() {
+                Transport::Tcp => 3,
+                _ => 0,
+            };
+            assert!((10 - told..=10).contains(&lane.unread), "{lane:?}");
+            assert_eq!(lane.dropped, 0);
             for number in 3..10 {
                 assert_eq!(subscriber.recv().unwrap().checked(), number);
             }
