@@ -173,13 +173,16 @@ fn c8_close_tells_what_was_dropped() {
                     other => panic!("{other:?}"),
                 }
             }
-            subscriber.recv_timeout(Duration::from_millis(1)).map(drop)
+            let rest = subscriber.recv_timeout(Duration::from_millis(1)).map(drop);
+            // Kept until the publisher has closed, which counts otherwise of one who is gone.
+            (rest, subscriber)
         });
         let closed = publisher.close(FOR_EVER).unwrap();
         assert_eq!(closed.undelivered(), 5);
         let lane = only(closed);
         assert_eq!((lane.unread, lane.dropped), (0, 5));
-        reading.join().unwrap().unwrap();
+        let (rest, _subscriber) = reading.join().unwrap();
+        rest.unwrap();
     });
 }
 
