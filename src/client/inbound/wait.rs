@@ -59,8 +59,8 @@ enum Token {
 }
 
 impl Inbound {
-    /// Goes on with a wait, and with each call behind a poll that has found nothing. What it has come to goes through registers: a
-    /// message that was waited for is not to wait until memory has been written and read.
+    /// Begins a wait, or goes on with it behind a poll that has found nothing. What it has come to goes through registers: a message
+    /// that was waited for is not to wait until memory has been written and read.
     #[inline(never)]
     pub(in crate::client) fn watch(&mut self, watch: &mut Watch) -> io::Result<Sign> {
         if !mem::replace(&mut watch.has_begun, true) {
